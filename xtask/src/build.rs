@@ -1,0 +1,210 @@
+//! `cargo xtask build`: the sensor for the kernel, then the programs that embed it.
+
+use crate::cargo;
+use crate::repo::Repo;
+use crate::setup::{self, Install};
+use crate::stages::{Stage, Stages};
+use crate::toolchain::{TARGET, Toolchain};
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Stages of [`run`], those of the setup not counted.
+pub(crate) const STAGES: usize = 2;
+
+/// Unstable Rust the sensor may use: aya-ebpf names one feature.
+const UNSTABLE_FOR: &str = "aya_ebpf";
+
+/// Variables of the caller that would change what the sensor's compiler is told.
+const FOREIGN: [&str; 8] = [
+    "RUSTFLAGS",
+    "RUSTDOCFLAGS",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTUP_TOOLCHAIN",
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_TARGET_DIR",
+];
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "The sensor is built into target/sensor/graven-sensor.o, and only if something in ebpf/ or \
+                        the toolchain changed; the programs are target/release/graven-agent and \
+                        target/release/graven."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    install: Install,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let repo = Repo::here()?;
+    let mut stages = Stages::new(&repo, setup::STAGES + STAGES)?;
+    run(&repo, &mut stages, arguments.install)?;
+    let time = crate::screen::elapsed(stages.elapsed());
+    println!("built target/release/graven-agent and target/release/graven in {time}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Setup, sensor, programs.
+pub(crate) fn run(repo: &Repo, stages: &mut Stages, install: Install) -> Result<()> {
+    prepare(repo, stages, install)?;
+    let mut stage = stages.begin("programs");
+    stage.run(cargo::cargo(repo, &["build", "--release", "--package=graven-agent", "--package=graven"]))?;
+    stage.done("built");
+    Ok(())
+}
+
+/// Setup and sensor: after this, plain cargo works everywhere in the workspace.
+pub(crate) fn prepare(repo: &Repo, stages: &mut Stages, install: Install) -> Result<()> {
+    let _lock = repo.lock()?;
+    let toolchain = setup::run(repo, stages, install)?;
+    sensor(repo, stages.begin("sensor"), &toolchain)
+}
+
+/// Stages of [`prepare`].
+pub(crate) const PREPARE_STAGES: usize = setup::STAGES + 1;
+
+fn sensor(repo: &Repo, mut stage: Stage, toolchain: &Toolchain) -> Result<()> {
+    let folder = repo.target().join("sensor");
+    let object = folder.join("graven-sensor.o");
+    let stamp = folder.join("graven-sensor.stamp");
+    let inputs = inputs(repo, toolchain)?;
+    if is_current(&object, &stamp, &inputs) {
+        stage.done("unchanged, not built");
+        return Ok(());
+    }
+    stage.run(sensor_command(repo, toolchain)?)?;
+    let built = folder.join(TARGET).join("release/graven-sensor");
+    let bytes = std::fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+    // Written only if it differs: the agent is built anew when this file's time changes.
+    let outcome = if std::fs::read(&object).is_ok_and(|old| old == bytes) {
+        "built, same bytes"
+    } else {
+        replace(&object, &bytes)?;
+        "built"
+    };
+    let text = format!("inputs {inputs}\nobject {}\n", digest(&bytes));
+    replace(&stamp, text.as_bytes())?;
+    stage.done(outcome);
+    Ok(())
+}
+
+/// True if this object was made from these inputs and is whole.
+fn is_current(object: &Path, stamp: &Path, inputs: &str) -> bool {
+    let (Ok(bytes), Ok(stamp)) = (std::fs::read(object), std::fs::read_to_string(stamp)) else {
+        return false;
+    };
+    stamp == format!("inputs {inputs}\nobject {}\n", digest(&bytes))
+}
+
+fn sensor_command(repo: &Repo, toolchain: &Toolchain) -> Result<Command> {
+    let compiler = &toolchain.compiler;
+    let mut command = Command::new(compiler.cargo.clone().map_or_else(cargo::program, Into::into));
+    command.current_dir(repo.root.join("ebpf/sensor"));
+    cargo::clean(&mut command);
+    for name in FOREIGN {
+        command.env_remove(name);
+    }
+    command
+        .args(["build", "--release", "--target", TARGET, "--target-dir"])
+        .arg(repo.target().join("sensor"));
+    if compiler.build_core {
+        command.args(["-Z", "build-std=core"]);
+    }
+    let mut path = vec![toolchain.linker.parent().context("the linker is in no folder")?.to_path_buf()];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    command
+        .env("PATH", std::env::join_paths(path).context("PATH cannot be extended")?)
+        .env("LD_LIBRARY_PATH", &compiler.libraries)
+        .env("RUSTC", &compiler.rustc)
+        // Empty means none, whatever a configuration file says.
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_BOOTSTRAP", UNSTABLE_FOR)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
+    Ok(command)
+}
+
+/// Line numbers and types for the kernel (BTF), offsets for this machine's architecture.
+fn flags() -> [String; 3] {
+    [
+        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ]
+}
+
+/// A digest of all the sensor is made from: the sources, what the layouts' crate inherits from the workspace,
+/// the compiler, the linker, the flags.
+fn inputs(repo: &Repo, toolchain: &Toolchain) -> Result<String> {
+    let mut files = Vec::new();
+    list(&repo.root.join("ebpf"), &mut files)?;
+    files.sort();
+    let mut hash = Sha256::new();
+    let mut feed = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(bytes);
+    };
+    for file in &files {
+        feed(file.as_os_str().as_encoded_bytes());
+        feed(&std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    feed(inherited(repo)?.as_bytes());
+    feed(toolchain.compiler.version.as_bytes());
+    feed(crate::toolchain::LINKER_VERSION.as_bytes());
+    for flag in flags() {
+        feed(flag.as_bytes());
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// What the layouts' crate takes from the workspace's manifest.
+fn inherited(repo: &Repo) -> Result<String> {
+    let read = |path: &str| -> Result<toml::Table> {
+        let text =
+            std::fs::read_to_string(repo.root.join(path)).with_context(|| format!("cannot read {path}"))?;
+        toml::from_str(&text).with_context(|| format!("{path} is not TOML"))
+    };
+    let table = |of: &toml::Table, key: &str| {
+        of.get(key).and_then(toml::Value::as_table).cloned().unwrap_or_default()
+    };
+    let workspace = table(&read("Cargo.toml")?, "workspace");
+    let mut text = table(&workspace, "package").to_string();
+    let versions = table(&workspace, "dependencies");
+    for name in table(&read("ebpf/abi/Cargo.toml")?, "dependencies").keys() {
+        text += &versions.get(name).map(toml::Value::to_string).unwrap_or_default();
+    }
+    Ok(text)
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() != "target" {
+                list(&path, files)?;
+            }
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Writes beside and renames, so that no reader sees half a file.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes).with_context(|| format!("cannot write {}", beside.display()))?;
+    std::fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
