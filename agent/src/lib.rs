@@ -10,3 +10,5 @@ pub mod seal;
 pub mod spool;
 pub mod ship;
 pub mod config;
+pub mod sandbox;
+pub mod sys;
