@@ -23,8 +23,8 @@ const C_PACKAGES: [&str; 2] = ["gcc", "libc6-dev"];
 const COMPILER: &str = "rustc-web";
 const CORE_FOR_BPF: &str = "libstd-rust-web-dev-bpf";
 
-/// Sources of the linker and of the crates it needs, as measured.
-const LINKER_BYTES: u64 = 12_000_000;
+/// Sources of the linker and of the crates it needs, and the registry's index of them, as measured.
+const LINKER_BYTES: u64 = 20_000_000;
 
 #[derive(clap::Args)]
 #[command(
@@ -130,7 +130,7 @@ impl Missing {
         if self.linker {
             let size = megabytes(LINKER_BYTES);
             needs.push(format!(
-                "bpf-linker {LINKER_VERSION}, built into target/toolchain/linker in about a minute ({size} to fetch)"
+                "bpf-linker {LINKER_VERSION}, built into target/toolchain/linker in one or two minutes ({size} to fetch)"
             ));
         }
         needs
@@ -168,8 +168,11 @@ fn compiler(repo: &Repo, mut stage: Stage) -> Result<Compiler> {
     remove(&root)?;
     std::fs::rename(&unpacked, &root).context("cannot put the compiler in its place")?;
     remove(&fetched)?;
-    let compiler = Compiler::packaged(&root).with_context(|| {
-        format!("the unpacked compiler in {} does not compile for BPF", repo.short(&root).display())
+    let compiler = Compiler::packaged(&root).map_err(|why| {
+        anyhow::anyhow!(
+            "the unpacked compiler in {} does not compile for BPF: {why}",
+            repo.short(&root).display()
+        )
     })?;
     stage.done(&format!("unpacked {}", compiler.version));
     Ok(compiler)

@@ -43,23 +43,24 @@ impl Compiler {
     pub(crate) fn find(repo: &Repo) -> Option<Self> {
         [repo.toolchain().join("root"), PathBuf::from("/")]
             .iter()
-            .find_map(|prefix| Self::packaged(prefix))
+            .find_map(|prefix| Self::packaged(prefix).ok())
             .or_else(Self::nightly)
     }
 
-    /// Debian's packages below `prefix`.
-    pub(crate) fn packaged(prefix: &Path) -> Option<Self> {
+    /// Debian's packages below `prefix`, or why they cannot be used.
+    pub(crate) fn packaged(prefix: &Path) -> Result<Self, String> {
         let rustc = prefix.join("usr/bin/rustc");
         let core = prefix.join("usr/lib/rustlib").join(TARGET);
         if !rustc.is_file() || !core.is_dir() {
-            return None;
+            return Err(format!("no compiler, or no {TARGET}, in {}", prefix.display()));
         }
         let tuple = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
         let folders = [prefix.join(tuple), prefix.join(format!("usr/lib/llvm-{LLVM}/lib"))];
-        let libraries = std::env::join_paths(folders).ok()?;
+        let libraries = std::env::join_paths(folders).map_err(|error| error.to_string())?;
         let mut compiler = Self { rustc, cargo: None, libraries, version: String::new(), build_core: false };
-        compiler.version = compiler.version_line()?;
-        compiler.compiles_for_bpf().then_some(compiler)
+        compiler.version =
+            compiler.version_line().ok_or_else(|| format!("it does not start, or its LLVM is not {LLVM}"))?;
+        compiler.compiles_for_bpf().map(|()| compiler)
     }
 
     /// rustup's nightly with the sources of `core`.
@@ -97,15 +98,17 @@ impl Compiler {
 
     /// Compiles one line: half an update, or another version's `core`, does not pass. The host's `std` is
     /// needed too: procedural macros run in the compiler.
-    fn compiles_for_bpf(&self) -> bool {
+    fn compiles_for_bpf(&self) -> Result<(), String> {
         let try_target = |target: &str, source: &str| {
             let mut command = self.command();
             command.args(["--crate-type=lib", "--emit=metadata=-", "--target", target, "-"]);
+            // The compiler makes a folder of its own where it stands.
+            command.current_dir(std::env::temp_dir());
             feed(command, source)
         };
+        try_target(TARGET, "#![no_std]\npub fn probe() -> Option<u8> { None }\n")?;
         let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        try_target(TARGET, "#![no_std]\npub fn probe() -> Option<u8> { None }\n")
-            && try_target(&host, "pub fn probe() -> Vec<u8> { Vec::new() }\n")
+        try_target(&host, "pub fn probe() -> Vec<u8> { Vec::new() }\n")
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn c_compiler_works() -> bool {
     let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let mut command = Command::new(cc);
     command.args(["-x", "c", "-S", "-o", "-", "-"]);
-    feed(command, "#include <stdlib.h>\n#include <sys/types.h>\nint main(void) { return 0; }\n")
+    feed(command, "#include <stdlib.h>\n#include <sys/types.h>\nint main(void) { return 0; }\n").is_ok()
 }
 
 /// The program of that name in `PATH`.
@@ -139,11 +142,16 @@ fn text_of(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
 }
 
-/// True if the command takes the text and succeeds.
-fn feed(mut command: Command, text: &str) -> bool {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return false };
-    let written = child.stdin.take().is_some_and(|mut stdin| stdin.write_all(text.as_bytes()).is_ok());
-    let ended = child.wait().is_ok_and(|status| status.success());
-    written && ended
+/// Gives the text to the command; what it said if it fails.
+fn feed(mut command: Command, text: &str) -> Result<(), String> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    // A program that ends without reading is judged by its exit code.
+    let _ended_early = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
 }
