@@ -1,1 +1,200 @@
-//! x
+//! The sensor seen from user space.
+//!
+//! In: the running kernel, the policy's roots. Out: [`Raw`] records in the order in which they happened.
+//! Always: what the kernel could not hand over is counted and asked for by [`Sensor::counters`]. Never:
+//! looks at what a record says, waits for a disk, or exempts a process. It fails when the kernel refuses a
+//! program that nothing can stand in for, with the kernel's own words and the remedy.
+
+mod offsets;
+mod attach;
+mod marks;
+mod rings;
+mod merge;
+
+use std::path::PathBuf;
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::ProgramError;
+use aya::{Ebpf, EbpfError};
+use graven_abi::counter;
+
+pub use attach::{Hook, Required};
+pub use marks::{Mark, MarkClass};
+pub use merge::Merge;
+pub use rings::{Drain, Drained};
+
+/// The programs, as `cargo xtask build` left them.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR"));
+
+/// Where the kernel describes its own types.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// One record as it lay in a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw(pub bytes::Bytes);
+
+/// The kernel, or what it was asked, does not allow the sensor.
+#[derive(Debug, thiserror::Error)]
+pub enum SensorError {
+    /// Not root.
+    #[error("the sensor needs root (CAP_BPF and CAP_PERFMON are not enough to read /proc of others): run it as root")]
+    NotRoot,
+    /// No type information.
+    #[error("the kernel has no BTF ({BTF} cannot be read): use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
+    NoBtf(#[source] std::io::Error),
+    /// It cannot be understood.
+    #[error("the kernel's BTF cannot be read: {0}")]
+    Btf(String),
+    /// A field that the sensor needs is not in this kernel.
+    #[error("this kernel has no field {structure}.{field}: it is newer or older than the sensor knows; please report the kernel's version")]
+    Field {
+        /// The struct.
+        structure: &'static str,
+        /// The field's path in it.
+        field: &'static str,
+    },
+    /// No ring buffer maps.
+    #[error("the kernel has no BPF ring buffers (they came with 5.8): use a newer kernel")]
+    NoRingBuffer,
+    /// BPF is refused.
+    #[error("the kernel refuses tracing programs to this process ({operation}): check that it is root in the initial user namespace with CAP_BPF and CAP_PERFMON, and that neither lockdown=confidentiality, a container nor a security module forbids bpf(2)")]
+    Refused {
+        /// What was asked.
+        operation: String,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The object does not load.
+    #[error("the sensor does not load")]
+    Load(#[source] Box<EbpfError>),
+    /// A program does not load or attach.
+    #[error("program {name} does not load or attach")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map does not work.
+    #[error("map {name} cannot be used")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// Part of the object is missing: our bug.
+    #[error("the embedded sensor has no {0}: it is of another version, run `cargo xtask build`")]
+    Missing(&'static str),
+    /// The protected places cannot be watched.
+    #[error("{path} cannot be marked")]
+    Mark {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The policy has more roots than the kernel's table holds.
+    #[error("the policy needs {0} marks, at most {max} fit: name fewer places", max = graven_abi::limits::MARKS)]
+    TooManyMarks(usize),
+    /// The rings cannot be waited for.
+    #[error("the rings cannot be read")]
+    Rings(#[source] std::io::Error),
+}
+
+/// The kernel's counters, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kept for the life, protected and activity ring.
+    pub kept: [u64; 3],
+    /// Of these, without room.
+    pub lost: [u64; 3],
+    /// Changes of mutable places.
+    pub ignored: u64,
+    /// Operations seen without their inodes, because a table was full.
+    pub state_full: u64,
+    /// Changes folded into an earlier record of the same second.
+    pub folded: u64,
+}
+
+/// The loaded sensor. Dropping it detaches everything.
+#[derive(Debug)]
+pub struct Sensor {
+    ebpf: Ebpf,
+    hooks: Vec<Hook>,
+    marks: marks::Marks,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+impl Sensor {
+    /// Loads the object with this kernel's offsets. Nothing is attached yet.
+    pub fn load() -> Result<Self, SensorError> {
+        let mut ebpf = attach::load()?;
+        let counters = take(&mut ebpf, "COUNTERS")?;
+        let counters = PerCpuArray::try_from(counters).map_err(|source| map_error("COUNTERS", source))?;
+        let table: HashMap<MapData, u64, [u8; 16]> = HashMap::try_from(take(&mut ebpf, "MARKS")?)
+            .map_err(|source| map_error("MARKS", source))?;
+        let marks = marks::Marks::new(&mut ebpf, table)?;
+        Ok(Self { ebpf, hooks: Vec::new(), marks, counters })
+    }
+
+    /// Sets the policy's roots, all at once; what was marked before is forgotten.
+    pub fn mark(&mut self, wanted: &[Mark]) -> Result<(), SensorError> {
+        self.marks.replace(&mut self.ebpf, wanted)
+    }
+
+    /// Has a root gone, moved or been unmounted, so that [`Self::mark`] must be called again?
+    pub fn marks_stale(&mut self) -> bool {
+        self.marks.stale()
+    }
+
+    /// Attaches everything. What this kernel does not have and the sensor can do without is said in
+    /// [`Self::hooks`].
+    pub fn attach(&mut self) -> Result<(), SensorError> {
+        self.hooks = attach::attach(&mut self.ebpf)?;
+        Ok(())
+    }
+
+    /// What hangs on what.
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+
+    /// The three rings, to be read by one thread. Can be taken once.
+    pub fn rings(&mut self) -> Result<Drain, SensorError> {
+        Drain::new(&mut self.ebpf)
+    }
+
+    /// The counters now.
+    pub fn counters(&self) -> Result<Counters, SensorError> {
+        let sum = |index: u32| -> Result<u64, SensorError> {
+            let values = self.counters.get(&index, 0).map_err(|source| map_error("COUNTERS", source))?;
+            Ok(values.iter().sum())
+        };
+        Ok(Counters {
+            kept: [sum(counter::KEPT_LIFE)?, sum(counter::KEPT_PROTECTED)?, sum(counter::KEPT_ACTIVITY)?],
+            lost: [sum(counter::LOST_LIFE)?, sum(counter::LOST_PROTECTED)?, sum(counter::LOST_ACTIVITY)?],
+            ignored: sum(counter::IGNORED)?,
+            state_full: sum(counter::STATE_FULL)?,
+            folded: sum(counter::FOLDED)?,
+        })
+    }
+
+    /// How often the kernel skipped each attached program (`recursion_misses`, since 5.12): loss that no
+    /// ring shows.
+    pub fn skipped(&self) -> Vec<(&'static str, u64)> {
+        attach::skipped(&self.ebpf)
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, SensorError> {
+    ebpf.take_map(name).ok_or(SensorError::Missing(name))
+}
+
+fn map_error(name: &'static str, source: MapError) -> SensorError {
+    SensorError::Map { name, source: Box::new(source) }
+}

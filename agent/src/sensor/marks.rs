@@ -1,0 +1,187 @@
+//! The policy's roots in the kernel's filter.
+//!
+//! A mark is keyed by what the kernel itself reports of the inode (asked through a descriptor of our own),
+//! because `stat` numbers differ on overlay and btrfs. An inotify watch keeps the inode in memory, so that
+//! its address stays its own, without keeping the mount busy, and tells when it moves, goes or is unmounted.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, MapData};
+use aya::programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun};
+use graven_abi::filter::{self, class};
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use rustix::fs::{Mode, OFlags};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{SensorError, map_error, take};
+
+/// What the kernel does below a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MarkClass {
+    /// Keep, in the protected ring.
+    Protect,
+    /// Count only.
+    Mutable,
+    /// Keep; user space decides by path.
+    Keep,
+}
+
+impl MarkClass {
+    fn number(self) -> u32 {
+        match self {
+            Self::Protect => class::PROTECT,
+            Self::Mutable => class::MUTABLE,
+            Self::Keep => class::KEEP,
+        }
+    }
+}
+
+/// One root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// An existing directory or file; the last component is not followed when it is a symbolic link.
+    pub path: PathBuf,
+    /// What is done below it.
+    pub class: MarkClass,
+}
+
+/// The table and what keeps its inodes in memory.
+pub(super) struct Marks {
+    table: HashMap<MapData, u64, [u8; 16]>,
+    answers: Array<MapData, [u8; 32]>,
+    watch: Inotify,
+    watched: Vec<WatchDescriptor>,
+    set: BTreeMap<u64, [u8; 16]>,
+}
+
+impl std::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Marks").field("set", &self.set.len()).finish_non_exhaustive()
+    }
+}
+
+impl Marks {
+    pub(super) fn new(ebpf: &mut Ebpf, table: HashMap<MapData, u64, [u8; 16]>) -> Result<Self, SensorError> {
+        let answers = Array::try_from(take(ebpf, "RESOLVED")?).map_err(|e| map_error("RESOLVED", e))?;
+        let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
+        Ok(Self { table, answers, watch, watched: Vec::new(), set: BTreeMap::new() })
+    }
+
+    /// Replaces all marks while the kernel believes no verdict.
+    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &[Mark]) -> Result<(), SensorError> {
+        if wanted.len() > graven_abi::limits::MARKS as usize {
+            return Err(SensorError::TooManyMarks(wanted.len()));
+        }
+        let before = std::mem::take(&mut self.watched);
+        let mut set = BTreeMap::new();
+        for mark in wanted {
+            if let Some((address, value)) = self.resolve(ebpf, mark)? {
+                keep_strictest(&mut set, address, value);
+            }
+        }
+        run(ebpf, "shape", 0)?;
+        let written = self.write(&set);
+        run(ebpf, "shape", 1)?;
+        written?;
+        self.set = set;
+        self.forget(before);
+        Ok(())
+    }
+
+    fn write(&mut self, set: &BTreeMap<u64, [u8; 16]>) -> Result<(), SensorError> {
+        let gone: Vec<u64> = self.set.keys().filter(|key| !set.contains_key(key)).copied().collect();
+        for (key, value) in set {
+            self.table.insert(key, value, 0).map_err(|e| map_error("MARKS", e))?;
+        }
+        for key in gone {
+            self.table.remove(&key).map_err(|e| map_error("MARKS", e))?;
+        }
+        Ok(())
+    }
+
+    /// Drops watches that no current mark uses (a watch of the same inode has the same descriptor).
+    fn forget(&mut self, before: Vec<WatchDescriptor>) {
+        for old in before {
+            if !self.watched.contains(&old) {
+                // A root that is gone has lost its watch already: then there is nothing to remove.
+                drop(self.watch.watches().remove(old));
+            }
+        }
+    }
+
+    /// The kernel's key for a root, kept in memory from here on. None when it is gone.
+    fn resolve(&mut self, ebpf: &mut Ebpf, mark: &Mark) -> Result<Option<(u64, [u8; 16])>, SensorError> {
+        let Some(descriptor) = open(&mark.path)? else { return Ok(None) };
+        let events = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+        let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        let watch = self.watch.watches().add(link, events).map_err(|e| mark_error(&mark.path, e))?;
+        self.watched.push(watch);
+        run(ebpf, "resolve", descriptor.as_raw_fd().unsigned_abs().into())?;
+        let answer = self.answers.get(&0, 0).map_err(|e| map_error("RESOLVED", e))?;
+        let resolved = filter::Resolved::read_from_bytes(&answer).unwrap_or_default();
+        if resolved.found == 0 {
+            return Err(SensorError::Missing("answer to resolve"));
+        }
+        let value = filter::Mark {
+            inode: resolved.key.inode,
+            generation: resolved.key.generation,
+            class: mark.class.number(),
+        };
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(value.as_bytes());
+        Ok(Some((resolved.key.pointer, bytes)))
+    }
+
+    /// Has any root moved, gone or been unmounted since the last call?
+    pub(super) fn stale(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let gone = EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::Q_OVERFLOW;
+        match self.watch.read_events(&mut buffer) {
+            Ok(mut events) => events.any(|event| event.mask.intersects(gone)),
+            Err(_nothing_to_read) => false,
+        }
+    }
+}
+
+/// Two paths of one inode: the one that keeps more wins.
+fn keep_strictest(set: &mut BTreeMap<u64, [u8; 16]>, address: u64, value: [u8; 16]) {
+    let rank = |bytes: &[u8; 16]| match filter::Mark::read_from_bytes(bytes).unwrap_or_default().class {
+        class::PROTECT => 2,
+        class::KEEP => 1,
+        _ => 0,
+    };
+    let slot = set.entry(address).or_insert(value);
+    if rank(&value) > rank(slot) {
+        *slot = value;
+    }
+}
+
+fn open(path: &Path) -> Result<Option<OwnedFd>, SensorError> {
+    match rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(descriptor) => Ok(Some(descriptor)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(mark_error(path, error.into())),
+    }
+}
+
+fn mark_error(path: &Path, source: io::Error) -> SensorError {
+    SensorError::Mark { path: path.to_path_buf(), source }
+}
+
+/// Runs a program in this thread.
+fn run(ebpf: &mut Ebpf, name: &'static str, argument: u64) -> Result<(), SensorError> {
+    let Some(Program::RawTracePoint(program)) = ebpf.program_mut(name) else {
+        return Err(SensorError::Missing(name));
+    };
+    let program: &RawTracePoint = program;
+    let mut options = RawTracePointRunOptions::new();
+    options.args[0] = argument;
+    program
+        .test_run(options)
+        .map(drop)
+        .map_err(|source| SensorError::Program { name, source: Box::new(source) })
+}

@@ -1,0 +1,18 @@
+//! An inode changed outside the operations that have a kind of their own. Tail: the path.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::path::Inode;
+/// The fixed part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Modify {
+    /// The inode.
+    pub file: Inode,
+    /// Number of the native system call, -1 = none (page fault, kernel thread, another entry).
+    pub syscall: i32,
+    /// Zero.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<Modify>() == 72);

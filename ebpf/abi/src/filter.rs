@@ -1,0 +1,83 @@
+//! Keys and values of the filter's maps.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// An inode as the kernel itself tells it apart. `stat` numbers differ on overlay and btrfs; a pointer
+/// alone is used again, and so is a number, but not together with the generation while a watch pins it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InodeKey {
+    /// Address of the `struct inode`.
+    pub pointer: u64,
+    /// `i_ino`.
+    pub inode: u64,
+    /// `i_generation`.
+    pub generation: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// A policy root, found by the address of its inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Mark {
+    /// `i_ino`: another one at this address is not the root.
+    pub inode: u64,
+    /// `i_generation`.
+    pub generation: u32,
+    /// One of [`class`].
+    pub class: u32,
+}
+
+/// What a mark says of the tree below it: numbers in [`Mark::class`] and in [`Verdict::class`].
+pub mod class {
+    /// No mark up to the root of the file system: kept, user space decides.
+    pub const NONE: u32 = 0;
+    /// Kept, in the protected ring.
+    pub const PROTECT: u32 = 1;
+    /// Ignored and counted.
+    pub const MUTABLE: u32 = 2;
+    /// Kept, user space decides.
+    pub const KEEP: u32 = 3;
+}
+
+/// A directory's class as it was found, valid while the generation stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Verdict {
+    /// [`Generation::finished`] before the walk.
+    pub generation: u64,
+    /// One of [`class`].
+    pub class: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// A sequence lock over the shape of the trees: while `started` and `finished` differ a directory may be
+/// moving, and no verdict is believed or stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Generation {
+    /// Directory renames and mark changes begun.
+    pub started: u64,
+    /// Directory renames and mark changes ended.
+    pub finished: u64,
+}
+
+/// What the sensor answers when the agent asks which inode a descriptor of its own is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Resolved {
+    /// The key for the marks map.
+    pub key: InodeKey,
+    /// `s_dev`.
+    pub device: u32,
+    /// 1 = found.
+    pub found: u32,
+}
+
+const _: () = assert!(size_of::<InodeKey>() == 24);
+const _: () = assert!(size_of::<Mark>() == 16);
+const _: () = assert!(size_of::<Verdict>() == 16);
+const _: () = assert!(size_of::<Generation>() == 16);
+const _: () = assert!(size_of::<Resolved>() == 32);

@@ -1,0 +1,32 @@
+//! Every bound of the sensor, with its reason.
+
+/// Bytes of the `life` ring: 1 MiB holds some 3,000 execs, so a flood of changes cannot displace them.
+pub const LIFE_RING: u32 = 1 << 20;
+/// Bytes of the `protected` ring: 4 MiB holds some 10,000 violations, 10 ms of the fastest writer seen.
+pub const PROTECTED_RING: u32 = 4 << 20;
+/// Bytes of the `activity` ring: what does not fit here is counted and costs nobody a violation.
+pub const ACTIVITY_RING: u32 = 2 << 20;
+/// Components of a path: the verifier accepts a walk of 64 with its state in a map; deeper is marked as cut.
+pub const DEPTH: usize = 64;
+/// Bytes of one component with its NUL: NAME_MAX is 255.
+pub const NAME: usize = 256;
+/// Bytes of one path: PATH_MAX.
+pub const PATH: usize = 4096;
+/// Bytes of argv that are kept: longer command lines are marked as cut.
+pub const ARGUMENTS: usize = 4096;
+/// Bytes of a record's tail: three paths (rename), or a path, a file name and argv.
+pub const TAIL: usize = 16384;
+/// Inodes that one system call is seen to change: rename touches five; a power of two, so that an index can be masked. More are reported as changes of their own.
+pub const TOUCHED: usize = 8;
+/// Threads that are in the middle of a changing call: more are reported without a name, and counted.
+pub const SLOTS: u32 = 8192;
+/// Policy roots: a policy with more is refused.
+pub const MARKS: u32 = 4096;
+/// Directories whose verdict is remembered; the least used one is forgotten.
+pub const VERDICTS: u32 = 16384;
+/// Files whose last change is remembered, to fold a second's writes into one record.
+pub const MODIFIED: u32 = 8192;
+/// Processes remembered as having used another entry.
+pub const UNCOVERED: u32 = 4096;
+/// One `modify` a program run and inode in this time, ns.
+pub const MODIFY_INTERVAL: u64 = 1_000_000_000;

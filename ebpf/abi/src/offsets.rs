@@ -1,0 +1,100 @@
+//! Where fields lie in the running kernel. The agent reads them from its BTF; rustc writes no BTF
+//! relocations, so the sensor has them as read-only data that is set before it is loaded.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! offsets {
+    ($($field:ident = $struct:literal . $path:literal,)+) => {
+        /// Byte offsets, named `struct_field`.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct Offsets {
+            $(
+                #[doc = concat!("`", $struct, ".", $path, "`")]
+                pub $field: u32,
+            )+
+        }
+
+        /// How many there are.
+        pub const COUNT: usize = [$($struct),+].len();
+
+        /// The struct and the field path of each, in the struct's order.
+        pub const FIELDS: [(&str, &str); COUNT] = [$(($struct, $path)),+];
+    };
+}
+
+offsets! {
+    pt_regs_orig_ax = "pt_regs"."orig_ax",
+    pt_regs_di = "pt_regs"."di",
+    pt_regs_si = "pt_regs"."si",
+    pt_regs_dx = "pt_regs"."dx",
+    pt_regs_r10 = "pt_regs"."r10",
+    pt_regs_r8 = "pt_regs"."r8",
+    task_status = "task_struct"."thread_info.status",
+    task_flags = "task_struct"."flags",
+    task_pid = "task_struct"."pid",
+    task_tgid = "task_struct"."tgid",
+    task_group_leader = "task_struct"."group_leader",
+    task_real_parent = "task_struct"."real_parent",
+    task_start_boottime = "task_struct"."start_boottime",
+    task_self_exec_id = "task_struct"."self_exec_id",
+    task_loginuid = "task_struct"."loginuid",
+    task_sessionid = "task_struct"."sessionid",
+    task_real_cred = "task_struct"."real_cred",
+    task_cred = "task_struct"."cred",
+    task_comm = "task_struct"."comm",
+    task_fs = "task_struct"."fs",
+    task_files = "task_struct"."files",
+    task_signal = "task_struct"."signal",
+    task_mm = "task_struct"."mm",
+    task_exit_code = "task_struct"."exit_code",
+    signal_tty = "signal_struct"."tty",
+    signal_live = "signal_struct"."live",
+    signal_flags = "signal_struct"."flags",
+    signal_group_exit_code = "signal_struct"."group_exit_code",
+    tty_name = "tty_struct"."name",
+    cred_uid = "cred"."uid",
+    cred_gid = "cred"."gid",
+    cred_euid = "cred"."euid",
+    cred_egid = "cred"."egid",
+    cred_fsuid = "cred"."fsuid",
+    mm_exe_file = "mm_struct"."exe_file",
+    mm_arg_start = "mm_struct"."arg_start",
+    mm_arg_end = "mm_struct"."arg_end",
+    files_fdt = "files_struct"."fdt",
+    fdtable_max_fds = "fdtable"."max_fds",
+    fdtable_fd = "fdtable"."fd",
+    file_mode = "file"."f_mode",
+    file_flags = "file"."f_flags",
+    file_inode = "file"."f_inode",
+    file_path = "file"."f_path",
+    path_mnt = "path"."mnt",
+    path_dentry = "path"."dentry",
+    fs_pwd = "fs_struct"."pwd",
+    mount_mnt = "mount"."mnt",
+    mount_id = "mount"."mnt_id",
+    dentry_parent = "dentry"."d_parent",
+    dentry_name = "dentry"."d_name",
+    dentry_inode = "dentry"."d_inode",
+    dentry_alias = "dentry"."d_u.d_alias",
+    dentry_hash = "dentry"."d_hash",
+    dentry_sb = "dentry"."d_sb",
+    bl_node_pprev = "hlist_bl_node"."pprev",
+    qstr_name = "qstr"."name",
+    qstr_hash_len = "qstr"."hash_len",
+    inode_mode = "inode"."i_mode",
+    inode_uid = "inode"."i_uid",
+    inode_gid = "inode"."i_gid",
+    inode_sb = "inode"."i_sb",
+    inode_ino = "inode"."i_ino",
+    inode_nlink = "inode"."i_nlink",
+    inode_size = "inode"."i_size",
+    inode_generation = "inode"."i_generation",
+    inode_state = "inode"."i_state",
+    inode_dentry = "inode"."i_dentry",
+    super_dev = "super_block"."s_dev",
+    super_flags = "super_block"."s_flags",
+    bprm_filename = "linux_binprm"."filename",
+}
+
+const _: () = assert!(size_of::<Offsets>() == COUNT * 4);

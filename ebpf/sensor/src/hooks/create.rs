@@ -1,0 +1,79 @@
+//! `create`: a name was made: mkdir, mkdirat.
+//!
+//! From `sys_exit`. The new inode changed its time before it had a name; now its dentry says which name it
+//! got and where, whatever the argument said.
+//!
+//! What it misses: a file system that touches neither the new inode nor the directory (cgroupfs): then the
+//! argument is the name and the outcome is `reported`.
+
+use graven_abi::event::create::Create;
+use graven_abi::event::outcome;
+use graven_abi::filter::class;
+use graven_abi::header::kind;
+use graven_abi::limits::TOUCHED;
+use graven_abi::path::Path;
+use graven_abi::syscalls::op;
+
+use super::sys_exit::Call;
+use crate::emit::{emit, ring_of};
+use crate::kernel::dentry::{Dentry, append_path};
+use crate::kernel::inode::Inode;
+use crate::kernel::scratch::Scratch;
+use crate::kernel::slot::Slot;
+use crate::place::{self, Argument};
+
+/// The inode that had no name when it was touched and has one now.
+#[inline(always)]
+pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
+    let class = place::class_of(slot);
+    let mut made = 0;
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        let entry = slot.entry(index);
+        if entry.dentry == 0 && Inode(entry.inode).alias() != 0 {
+            made = entry.inode;
+        }
+    }
+    if made == 0 {
+        return named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
+    }
+    let mut path = Path::default();
+    scratch.begin_path();
+    append_path(scratch, Dentry(Inode(made).alias()), &mut path);
+    let (_, event) = scratch.record::<Create>();
+    Inode(made).describe(&mut event.file);
+    event.file.path = path;
+    event.file.base = Path::default();
+    finish(scratch, call, class, outcome::SUCCESS);
+}
+
+/// Nothing but the call's result says that it happened.
+#[inline(always)]
+pub fn reported(scratch: &mut Scratch, call: &Call) {
+    named_by_caller(scratch, call, None, class::KEEP, outcome::REPORTED);
+}
+
+#[inline(always)]
+fn named_by_caller(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>, class: u32, sure: u32) {
+    let argument = match call.operation {
+        op::MKDIR => Argument::at_cwd(call.regs.first()),
+        _ => Argument::at(call.regs.first(), call.regs.second()),
+    };
+    let (_, event) = scratch.record::<Create>();
+    event.file = Default::default();
+    let (path, base) = place::argument(scratch, call.task, argument, slot);
+    let (_, event) = scratch.record::<Create>();
+    event.file.path = path;
+    event.file.base = base;
+    finish(scratch, call, class, sure);
+}
+
+#[inline(always)]
+fn finish(scratch: &mut Scratch, call: &Call, class: u32, sure: u32) {
+    let (_, event) = scratch.record::<Create>();
+    event.outcome = sure;
+    event.padding = 0;
+    emit::<Create>(scratch, kind::CREATE, ring_of(class), call.task);
+}

@@ -1,0 +1,171 @@
+//! The inode-time tracepoints: which inodes really change, in the thread that changes them.
+//!
+//! `ctime_ns_xchg`, `ctime_xchg_skip` (inode_set_ctime_current on file systems with multigrain times) and
+//! `inode_set_ctime_to_ts` (all others, and mirrored times) since 6.13. Every change of content, attributes
+//! or names sets the change time of the inode and of the directories whose entries change.
+//!
+//! Within a call that has a kind of its own the inode is noted for `sys_exit`; any other change is a
+//! `modify` at once: a write, a page fault, a kernel thread, a call nobody knows yet.
+//!
+//! What it misses: procfs, sysfs, cgroupfs; changes by another host on a network file system; on file
+//! systems without multigrain times changes outside the known calls, because there the last tracepoint also
+//! fires when an inode is read in or revalidated and is taken as evidence only within a call.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use graven_abi::counter;
+use graven_abi::filter::class;
+use graven_abi::limits::TOUCHED;
+use graven_abi::syscalls::op;
+
+use super::modify;
+use super::sys_exit::operation;
+use crate::filter::classify;
+use crate::kernel::dentry::Dentry;
+use crate::kernel::inode::{Inode, is_directory};
+use crate::kernel::maps;
+use crate::kernel::regs::Regs;
+use crate::kernel::scratch::{Scratch, owner};
+use crate::kernel::slot::{Slot, Touched};
+use crate::kernel::task::Current;
+
+/// trace_ctime_ns_xchg(inode, old, new, current)
+#[btf_tracepoint(function = "ctime_ns_xchg")]
+pub fn ctime_ns_xchg(ctx: BtfTracePointContext) -> i32 {
+    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_XCHG, true)
+}
+
+/// trace_ctime_xchg_skip(inode, now): the time stood already, the change is as real.
+#[btf_tracepoint(function = "ctime_xchg_skip")]
+pub fn ctime_xchg_skip(ctx: BtfTracePointContext) -> i32 {
+    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_SKIP, true)
+}
+
+/// trace_inode_set_ctime_to_ts(inode, time)
+#[btf_tracepoint(function = "inode_set_ctime_to_ts")]
+pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
+    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_SET, false)
+}
+
+/// `is_change`: the tracepoint alone proves a change.
+#[inline(always)]
+fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
+    let current = Current::get();
+    let (operation, number) = calling(current);
+    if operation == op::NONE && !is_change {
+        return 0;
+    }
+    let inode = Inode(inode);
+    if inode.leaving() || !inode.in_tree() {
+        return 0;
+    }
+    let Some(scratch) = Scratch::begin(owner) else { return 0 };
+    let alias = Dentry(inode.alias());
+    let class = match (alias.0, maps::mark(inode.0)) {
+        // A new inode has no name yet: its directory decides.
+        (0, None) if operation != op::NONE => class::MUTABLE,
+        (0, None) => class::KEEP,
+        _ => classify(scratch, inode, alias),
+    };
+    if operation != op::NONE && note(inode, alias, class, operation) {
+        return 0;
+    }
+    match class {
+        class::MUTABLE => maps::count(counter::IGNORED),
+        _ => modify::record(scratch, current.address(), inode, alias, class, number),
+    }
+    0
+}
+
+/// The operation of the running native call and its number; none outside of one.
+#[inline(always)]
+fn calling(current: Current) -> (u8, i32) {
+    if current.in_kernel() {
+        return (op::NONE, -1);
+    }
+    if current.compat() {
+        return (op::NONE, -1);
+    }
+    let number = Regs::of_current(current).number();
+    (operation(number), number as i32)
+}
+
+/// Notes the inode in the thread's slot; false when there is no room.
+#[inline(always)]
+fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
+    let Some(slot) = Slot::open() else {
+        maps::count(counter::STATE_FULL);
+        return false;
+    };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        if slot.entry(index).inode == inode.0 {
+            return true;
+        }
+    }
+    if slot.count >= TOUCHED as u32 {
+        maps::count(counter::STATE_FULL);
+        return false;
+    }
+    let entry = slot.entry(slot.count);
+    fill(entry, inode, alias, class);
+    slot.count += 1;
+    if class == class::MUTABLE {
+        slot.ignored += 1;
+    } else {
+        slot.kept += 1;
+    }
+    if matches!(operation, op::RENAME | op::RENAMEAT | op::RENAMEAT2) && is_directory(entry.facts.mode) {
+        announce_move(slot);
+    }
+    true
+}
+
+/// What must be known of it now, because it may be gone at `sys_exit`.
+#[inline(always)]
+fn fill(entry: &mut Touched, inode: Inode, alias: Dentry, class: u32) {
+    entry.inode = inode.0;
+    entry.dentry = alias.0;
+    entry.class = class;
+    entry.facts.mode = inode.mode();
+    entry.parent = 0;
+    entry.parent_inode = 0;
+    entry.described = 0;
+    if alias.0 != 0 {
+        let parent = alias.parent();
+        entry.parent = parent.0;
+        entry.parent_inode = parent.inode();
+        entry.name_hash = alias.name_hash();
+    }
+    if class != class::MUTABLE {
+        inode.describe(&mut entry.facts);
+        entry.describe_name(alias.name());
+    }
+}
+
+/// A directory and its parent both change in one rename: the directory is moving. From here to `sys_exit`
+/// no verdict is believed, because the trees below it change their ancestors.
+#[inline(always)]
+fn announce_move(slot: &mut Slot) {
+    if slot.moving != 0 {
+        return;
+    }
+    let newest = slot.count.wrapping_sub(1);
+    let (inode, parent) = {
+        let entry = slot.entry(newest);
+        (entry.inode, entry.parent_inode)
+    };
+    for index in 0..TOUCHED as u32 {
+        if index >= newest {
+            break;
+        }
+        let other = slot.entry(index);
+        if other.inode == parent || (other.parent_inode == inode && is_directory(other.facts.mode)) {
+            slot.moving = 1;
+            maps::moving();
+            return;
+        }
+    }
+}

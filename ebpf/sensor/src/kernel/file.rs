@@ -1,0 +1,81 @@
+//! `struct file`, descriptors and the current directory.
+
+use super::offset::offset;
+use super::read::at;
+
+/// FMODE_WRITE.
+pub const FMODE_WRITE: u32 = 2;
+/// FMODE_CREATED: this open made the file.
+pub const FMODE_CREATED: u32 = 0x10_0000;
+/// AT_FDCWD.
+const AT_FDCWD: i32 = -100;
+
+/// `struct file *`.
+#[derive(Clone, Copy)]
+pub struct File(pub u64);
+
+impl File {
+    /// What a descriptor of a task refers to: `files.fdt.fd[n]`.
+    #[inline(always)]
+    pub fn of_descriptor(task: u64, descriptor: u64) -> Option<Self> {
+        let files: u64 = at(task + offset!(task_files));
+        let table: u64 = at(files + offset!(files_fdt));
+        let bound: u32 = at(table + offset!(fdtable_max_fds));
+        if descriptor >= u64::from(bound) {
+            return None;
+        }
+        let array: u64 = at(table + offset!(fdtable_fd));
+        let file: u64 = at(array + descriptor * 8);
+        // The lowest bits of an entry are no address bits on any kernel; a file is aligned to 8.
+        if file == 0 { None } else { Some(Self(file & !7)) }
+    }
+
+    #[inline(always)]
+    pub fn mode(self) -> u32 {
+        at(self.0 + offset!(file_mode))
+    }
+
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        at(self.0 + offset!(file_flags))
+    }
+
+    #[inline(always)]
+    pub fn inode(self) -> u64 {
+        at(self.0 + offset!(file_inode))
+    }
+
+    #[inline(always)]
+    pub fn dentry(self) -> u64 {
+        at(self.0 + offset!(file_path) + offset!(path_dentry))
+    }
+
+    #[inline(always)]
+    pub fn mount_id(self) -> u32 {
+        mount_id(at(self.0 + offset!(file_path) + offset!(path_mnt)))
+    }
+}
+
+/// `mnt_id` of the mount around a `struct vfsmount`.
+#[inline(always)]
+fn mount_id(vfsmount: u64) -> u32 {
+    if vfsmount == 0 {
+        return 0;
+    }
+    at(vfsmount - offset!(mount_mnt) + offset!(mount_id))
+}
+
+/// Where a relative argument starts: the directory behind `dirfd`, or the current one.
+/// Dentry and mount id; dentry 0 when there is none.
+#[inline(always)]
+pub fn base(task: u64, dirfd: i32) -> (u64, u32) {
+    if dirfd == AT_FDCWD {
+        let fs: u64 = at(task + offset!(task_fs));
+        let dentry = at(fs + offset!(fs_pwd) + offset!(path_dentry));
+        return (dentry, mount_id(at(fs + offset!(fs_pwd) + offset!(path_mnt))));
+    }
+    match File::of_descriptor(task, dirfd as u32 as u64) {
+        Some(file) => (file.dentry(), file.mount_id()),
+        None => (0, 0),
+    }
+}

@@ -1,0 +1,102 @@
+//! `struct inode`.
+
+use graven_abi::filter::InodeKey;
+use graven_abi::path;
+
+use super::offset::offset;
+use super::read::at;
+
+/// S_IFMT, S_IFDIR, S_IFREG.
+const TYPE: u32 = 0o170_000;
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+/// SB_NOUSER: pipes, sockets, memfds, anonymous inodes: no tree that a policy could name.
+const SB_NOUSER: u64 = 1 << 31;
+/// I_NEW, I_FREEING, I_CLEAR (bits 0 or 3, 5, 6 across the kernels of the matrix are read by `busy`).
+const I_FREEING: u32 = 1 << 5;
+const I_CLEAR: u32 = 1 << 6;
+
+/// `struct inode *`.
+#[derive(Clone, Copy)]
+pub struct Inode(pub u64);
+
+impl Inode {
+    #[inline(always)]
+    pub fn key(self) -> InodeKey {
+        InodeKey { pointer: self.0, inode: self.number(), generation: self.generation(), padding: 0 }
+    }
+
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        at(self.0 + offset!(inode_ino))
+    }
+
+    #[inline(always)]
+    pub fn generation(self) -> u32 {
+        at(self.0 + offset!(inode_generation))
+    }
+
+    #[inline(always)]
+    pub fn mode(self) -> u32 {
+        at::<u16>(self.0 + offset!(inode_mode)).into()
+    }
+
+    #[inline(always)]
+    pub fn links(self) -> u32 {
+        at(self.0 + offset!(inode_nlink))
+    }
+
+    #[inline(always)]
+    fn sb(self) -> u64 {
+        at(self.0 + offset!(inode_sb))
+    }
+
+    #[inline(always)]
+    pub fn device(self) -> u32 {
+        at(self.sb() + offset!(super_dev))
+    }
+
+    /// Does it lie in a tree that people can mount and name?
+    #[inline(always)]
+    pub fn in_tree(self) -> bool {
+        at::<u64>(self.sb() + offset!(super_flags)) & SB_NOUSER == 0
+    }
+
+    /// Being thrown out of memory: its times change, nobody changed it.
+    #[inline(always)]
+    pub fn leaving(self) -> bool {
+        at::<u32>(self.0 + offset!(inode_state)) & (I_FREEING | I_CLEAR) != 0
+    }
+
+    /// The first dentry that names it; 0 = none.
+    #[inline(always)]
+    pub fn alias(self) -> u64 {
+        let node: u64 = at(self.0 + offset!(inode_dentry));
+        if node == 0 { 0 } else { node - offset!(dentry_alias) }
+    }
+
+    /// Fills what a record says of an inode; names are added by the caller.
+    #[inline(always)]
+    pub fn describe(self, out: &mut path::Inode) {
+        out.inode = self.number();
+        out.size = at(self.0 + offset!(inode_size));
+        out.generation = self.generation();
+        out.mode = self.mode();
+        out.uid = at(self.0 + offset!(inode_uid));
+        out.gid = at(self.0 + offset!(inode_gid));
+        out.links = self.links();
+        out.device = self.device();
+    }
+}
+
+/// S_ISDIR.
+#[inline(always)]
+pub fn is_directory(mode: u32) -> bool {
+    mode & TYPE == DIRECTORY
+}
+
+/// S_ISREG.
+#[inline(always)]
+pub fn is_regular(mode: u32) -> bool {
+    mode & TYPE == REGULAR
+}

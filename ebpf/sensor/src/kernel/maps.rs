@@ -1,0 +1,141 @@
+//! The maps that the filter and the counters live in.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, Verdict};
+use graven_abi::header::ExecKey;
+use graven_abi::{counter, limits};
+
+/// Policy roots by inode address. Never LRU: a mark that is forgotten is a hole.
+#[map]
+static MARKS: HashMap<u64, Mark> = HashMap::with_max_entries(limits::MARKS, 0);
+#[map]
+static VERDICTS: LruHashMap<InodeKey, Verdict> = LruHashMap::with_max_entries(limits::VERDICTS, 0);
+#[map]
+static GENERATION: Array<Generation> = Array::with_max_entries(1, 0);
+#[map]
+static MODIFIED: LruHashMap<ModifyKey, u64> = LruHashMap::with_max_entries(limits::MODIFIED, 0);
+#[map]
+static UNCOVERED: LruHashMap<UncoveredKey, u32> = LruHashMap::with_max_entries(limits::UNCOVERED, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
+/// By ring number.
+#[map]
+static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
+#[map]
+static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
+
+/// Which program run changed which inode.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ModifyKey {
+    pub who: ExecKey,
+    pub inode: InodeKey,
+}
+
+/// Which process used which other entry.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct UncoveredKey {
+    pub start: u64,
+    pub pid: u32,
+    pub entry: u32,
+}
+
+/// The mark on an inode's address.
+#[inline(always)]
+pub fn mark(inode: u64) -> Option<&'static Mark> {
+    // SAFETY: plain data; the agent replaces marks whole.
+    unsafe { MARKS.get(inode) }
+}
+
+#[inline(always)]
+pub fn verdict(directory: &InodeKey) -> Option<&'static Verdict> {
+    // SAFETY: plain data; a torn one has a generation that does not match.
+    unsafe { VERDICTS.get(directory) }
+}
+
+#[inline(always)]
+pub fn remember(directory: &InodeKey, verdict: &Verdict) {
+    let _full = VERDICTS.insert(directory, verdict, 0);
+}
+
+/// Both numbers of the sequence lock, `finished` first, as a reader must.
+#[inline(always)]
+pub fn generation() -> (u64, u64) {
+    let Some(generation) = GENERATION.get_ptr(0) else { return (0, 1) };
+    // SAFETY: a live map value; volatile, because other CPUs write it.
+    unsafe {
+        let finished = core::ptr::read_volatile(&raw const (*generation).finished);
+        (finished, core::ptr::read_volatile(&raw const (*generation).started))
+    }
+}
+
+/// A directory begins to move.
+#[inline(always)]
+pub fn moving() {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value.
+        add(unsafe { &raw mut (*generation).started });
+    }
+}
+
+/// It has moved.
+#[inline(always)]
+pub fn moved() {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value.
+        add(unsafe { &raw mut (*generation).finished });
+    }
+}
+
+#[inline(always)]
+fn add(cell: *mut u64) {
+    // SAFETY: the callers pass live, aligned map values. Relaxed with an unused result is a plain XADD.
+    let _unused: u64 = unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, 1) };
+}
+
+/// Counts one, by `counter` index.
+#[inline(always)]
+pub fn count(index: u32) {
+    if let Some(cell) = COUNTERS.get_ptr_mut(index) {
+        add(cell);
+    }
+}
+
+/// The next sequence of a ring on this CPU, from 1.
+#[inline(always)]
+pub fn next_sequence(ring: u8) -> u64 {
+    match SEQUENCES.get_ptr_mut(ring.into()) {
+        // SAFETY: a live, aligned map value of this CPU.
+        Some(cell) => unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, 1) + 1 },
+        None => 0,
+    }
+}
+
+/// When this run last had a record for this inode.
+#[inline(always)]
+pub fn last_modified(key: &ModifyKey) -> Option<u64> {
+    // SAFETY: plain data.
+    unsafe { MODIFIED.get(key) }.copied()
+}
+
+#[inline(always)]
+pub fn set_modified(key: &ModifyKey, now: u64) {
+    let _full = MODIFIED.insert(key, now, 0);
+}
+
+/// True once per process and entry.
+#[inline(always)]
+pub fn first_uncovered(key: &UncoveredKey) -> bool {
+    // BPF_NOEXIST: two threads of one process get one record.
+    UNCOVERED.insert(key, 1, 1).is_ok()
+}
+
+/// Answers the agent's question about one of its descriptors.
+#[inline(always)]
+pub fn answer(resolved: &Resolved) {
+    let _fixed_index = RESOLVED.set(0, resolved, 0);
+}

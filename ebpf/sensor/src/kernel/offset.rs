@@ -1,0 +1,24 @@
+//! Where fields lie in this kernel: set by the agent before the object is loaded.
+
+use graven_abi::offsets::Offsets;
+
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = {
+    // SAFETY: Offsets is made of u32 only, for which all zeros is a value.
+    unsafe { core::mem::zeroed() }
+};
+
+/// The value of one offset. Volatile, because the loader changes the data after the compiler saw zeros.
+#[inline(always)]
+pub fn load(field: &'static u32) -> u64 {
+    // SAFETY: a reference is valid to read.
+    unsafe { core::ptr::read_volatile(field) as u64 }
+}
+
+/// One offset by name, as a number that the verifier knows.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::offset::load(&$crate::kernel::offset::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;

@@ -1,0 +1,77 @@
+//! The registers with which a program entered the kernel (`struct pt_regs`), by typed loads.
+
+use aya_ebpf::helpers::bpf_task_pt_regs;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use super::offset::offset;
+use super::task::Current;
+
+/// `struct pt_regs *` that the verifier knows as such.
+#[derive(Clone, Copy)]
+pub struct Regs(*const u8);
+
+/// The bit that makes a call an x32 one (`__X32_SYSCALL_BIT`).
+pub const X32_BIT: i64 = 0x4000_0000;
+
+impl Regs {
+    /// The first argument of `sys_exit`.
+    #[inline(always)]
+    pub fn of_exit(ctx: &BtfTracePointContext) -> Self {
+        Self(ctx.arg::<*const u8>(0))
+    }
+
+    /// The current task's, at any other place.
+    #[inline(always)]
+    pub fn of_current(task: Current) -> Self {
+        // SAFETY: the pointer came from bpf_get_current_task_btf.
+        Self(unsafe { bpf_task_pt_regs(task.pointer().cast()) } as *const u8)
+    }
+
+    #[inline(always)]
+    fn load(self, offset: u64) -> u64 {
+        // SAFETY: a typed load; the verifier checks that the offset lies within struct pt_regs.
+        unsafe { self.0.add(offset as usize).cast::<u64>().read_volatile() }
+    }
+
+    /// The system call's number; -1 outside of one (the entry code of exceptions writes it).
+    #[inline(always)]
+    pub fn number(self) -> i64 {
+        self.load(offset!(pt_regs_orig_ax)) as i64
+    }
+
+    /// First argument.
+    #[inline(always)]
+    pub fn first(self) -> u64 {
+        self.load(offset!(pt_regs_di))
+    }
+
+    /// Second argument.
+    #[inline(always)]
+    pub fn second(self) -> u64 {
+        self.load(offset!(pt_regs_si))
+    }
+
+    /// Third argument.
+    #[inline(always)]
+    pub fn third(self) -> u64 {
+        self.load(offset!(pt_regs_dx))
+    }
+
+    /// Fourth argument.
+    #[inline(always)]
+    pub fn fourth(self) -> u64 {
+        self.load(offset!(pt_regs_r10))
+    }
+
+    /// Fifth argument.
+    #[inline(always)]
+    pub fn fifth(self) -> u64 {
+        self.load(offset!(pt_regs_r8))
+    }
+}
+
+/// `sys_exit`'s second argument: the call's result.
+#[inline(always)]
+pub fn result(ctx: &BtfTracePointContext) -> i64 {
+    ctx.arg::<i64>(1)
+}

@@ -1,0 +1,189 @@
+//! A program's own place to build a record, one per CPU: a record is larger than the stack.
+//!
+//! Layout: a cursor, room for header and fixed part, the tail. The fixed part lies directly before the
+//! tail, so that the tail begins at the same place for every kind and the record is one piece.
+//! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
+//! recursion guard skips the second), and each program has its own scratch.
+
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use graven_abi::header::Header;
+use graven_abi::limits::{ARGUMENTS, NAME, PATH, TAIL};
+
+/// Room for a header and the largest fixed part (rename).
+pub const FIXED: usize = 352;
+/// A string is read in one piece of at most this, so the tail has that much slack.
+const SLACK: usize = PATH;
+
+/// See the module's text.
+#[repr(C)]
+pub struct Scratch {
+    walking: u64,
+    tail: u32,
+    path_start: u32,
+    fixed: [u8; FIXED],
+    bytes: [u8; TAIL + SLACK],
+}
+
+const _: () = assert!(size_of::<Scratch>() < 32 << 10, "a per-CPU value is at most 32 KiB");
+const _: () = assert!(ARGUMENTS <= SLACK && NAME <= SLACK);
+
+/// Which program owns which scratch.
+pub mod owner {
+    pub const SYS_EXIT: u32 = 0;
+    pub const CTIME_XCHG: u32 = 1;
+    pub const CTIME_SKIP: u32 = 2;
+    pub const CTIME_SET: u32 = 3;
+    pub const FORK: u32 = 4;
+    pub const EXEC: u32 = 5;
+    pub const EXIT: u32 = 6;
+    pub const IO_URING: u32 = 7;
+    pub const COUNT: u32 = 8;
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(owner::COUNT, 0);
+
+impl Scratch {
+    /// The scratch of one program on this CPU, with an empty tail.
+    #[inline(always)]
+    pub fn begin(owner: u32) -> Option<&'static mut Self> {
+        let scratch = Self::from_raw(SCRATCH.get_ptr_mut(owner)?)?;
+        scratch.set_tail(0);
+        Some(scratch)
+    }
+
+    /// Begins another record with an empty tail.
+    #[inline(always)]
+    pub fn restart(&mut self) {
+        self.set_tail(0);
+    }
+
+    #[inline(always)]
+    pub fn raw(&mut self) -> *mut Self {
+        self
+    }
+
+    #[inline(always)]
+    pub fn from_raw(raw: *mut Self) -> Option<&'static mut Self> {
+        // SAFETY: the pointer is a value of SCRATCH or null; the program that has it is its only user.
+        unsafe { raw.as_mut() }
+    }
+
+    #[inline(always)]
+    pub fn tail(&self) -> u32 {
+        // SAFETY: a field of a live value; volatile, so that the bound is not remembered in a register.
+        unsafe { core::ptr::read_volatile(&raw const self.tail) }
+    }
+
+    #[inline(always)]
+    fn set_tail(&mut self, tail: u32) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(&raw mut self.tail, tail) }
+    }
+
+    #[inline(always)]
+    pub fn walking(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(&raw const self.walking) }
+    }
+
+    #[inline(always)]
+    pub fn walk_to(&mut self, dentry: u64) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(&raw mut self.walking, dentry) }
+    }
+
+    /// Starts walking at a dentry.
+    #[inline(always)]
+    pub fn walk_from(&mut self, dentry: u64) {
+        self.walk_to(dentry);
+    }
+
+    /// What is appended from now on is one path.
+    #[inline(always)]
+    pub fn begin_path(&mut self) {
+        self.path_start = self.tail();
+    }
+
+    /// Bytes appended since [`Self::begin_path`].
+    #[inline(always)]
+    pub fn path_length(&self) -> u16 {
+        self.tail().wrapping_sub(self.path_start) as u16
+    }
+
+    /// The address in the tail where the next bytes go.
+    #[inline(always)]
+    fn end(&mut self) -> *mut u8 {
+        let at = self.tail() as usize & (TAIL - 1);
+        // SAFETY: at < TAIL, and SLACK bytes follow.
+        unsafe { self.bytes.as_mut_ptr().add(at) }
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, length: i64) -> u32 {
+        let tail = self.tail();
+        if length > 0 && u64::from(tail) + length as u64 <= TAIL as u64 {
+            self.set_tail(tail + length as u32);
+            return length as u32;
+        }
+        0
+    }
+
+    /// Appends a NUL-terminated name of at most 255 bytes from the kernel's memory.
+    #[inline(always)]
+    pub fn append_kernel_string(&mut self, address: u64) -> u32 {
+        // SAFETY: NAME bytes fit behind `end`; the helper checks the source.
+        let length = unsafe { bpf_probe_read_kernel_str(self.end().cast(), NAME as u32, address as *const _) };
+        self.grow(length)
+    }
+
+    /// Appends a longer kernel string (a path), its NUL included.
+    #[inline(always)]
+    pub fn append_kernel_path(&mut self, address: u64) -> u32 {
+        // SAFETY: PATH bytes fit behind `end`; the helper checks the source.
+        let length = unsafe { bpf_probe_read_kernel_str(self.end().cast(), PATH as u32, address as *const _) };
+        self.grow(length)
+    }
+
+    /// Appends the caller's path argument, its NUL included.
+    #[inline(always)]
+    pub fn append_user_path(&mut self, address: u64) -> u32 {
+        // SAFETY: PATH bytes fit behind `end`; the helper checks the source.
+        let length = unsafe { bpf_probe_read_user_str(self.end().cast(), PATH as u32, address as *const _) };
+        self.grow(length)
+    }
+
+    /// Appends `length` bytes of the caller's memory, at most [`ARGUMENTS`].
+    #[inline(always)]
+    pub fn append_user_bytes(&mut self, address: u64, length: u64) -> u32 {
+        let length = length.min(ARGUMENTS as u64) as u32;
+        // SAFETY: ARGUMENTS bytes fit behind `end`; the helper checks the source.
+        let failed = unsafe { bpf_probe_read_user(self.end().cast(), length, address as *const _) };
+        if failed != 0 { 0 } else { self.grow(length.into()) }
+    }
+
+    /// Header and fixed part of a record of kind E, zeroed or left from the record before: fill both.
+    #[inline(always)]
+    pub fn record<E>(&mut self) -> (&'static mut Header, &'static mut E) {
+        let header_at = FIXED - size_of::<Header>() - size_of::<E>();
+        let event_at = FIXED - size_of::<E>();
+        let fixed = self.fixed.as_mut_ptr();
+        // SAFETY: both lie within `fixed`, do not overlap, and are aligned to 8 as all abi sizes are
+        // multiples of 8; every bit pattern is a value of either.
+        unsafe { (&mut *fixed.add(header_at).cast(), &mut *fixed.add(event_at).cast()) }
+    }
+
+    /// The finished record: its address and length.
+    #[inline(always)]
+    pub fn finished<E>(&mut self) -> (*mut u8, u64) {
+        let size = size_of::<Header>() + size_of::<E>();
+        let tail = u64::from(self.tail()).min(TAIL as u64);
+        // SAFETY: within `fixed`.
+        let start = unsafe { self.fixed.as_mut_ptr().add(FIXED - size) };
+        (start, size as u64 + tail)
+    }
+}
