@@ -13,8 +13,8 @@ use std::process::{Command, ExitCode};
 /// Stages of [`run`], those of the setup not counted.
 pub(crate) const STAGES: usize = 2;
 
-/// Unstable Rust the sensor may use: aya-ebpf names one feature.
-const UNSTABLE_FOR: &str = "aya_ebpf";
+/// Crates that may name unstable features: aya-ebpf names one, the sensor needs an intrinsic to count.
+const UNSTABLE_FOR: &str = "aya_ebpf,graven_sensor";
 
 /// Variables of the caller that would change what the sensor's compiler is told.
 const FOREIGN: [&str; 8] = [
@@ -127,10 +127,12 @@ fn sensor_command(repo: &Repo, toolchain: &Toolchain) -> Result<Command> {
     Ok(command)
 }
 
-/// Line numbers and types for the kernel (BTF), offsets for this machine's architecture.
-fn flags() -> [String; 3] {
+/// Line numbers and types for the kernel (BTF), offsets for this machine's architecture, atomics that return
+/// what was there before.
+fn flags() -> [String; 4] {
     [
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        "-Ctarget-cpu=v3".to_owned(),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
     ]
@@ -148,7 +150,7 @@ fn inputs(repo: &Repo, toolchain: &Toolchain) -> Result<String> {
         hash.update(bytes);
     };
     for file in &files {
-        feed(file.as_os_str().as_encoded_bytes());
+        feed(repo.short(file).as_os_str().as_encoded_bytes());
         feed(&std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     feed(inherited(repo)?.as_bytes());

@@ -9,7 +9,7 @@ use crate::repo::Repo;
 use crate::screen::{self, Tone, paint};
 use crate::setup::Install;
 use crate::sources;
-use crate::stages::{Stage, Stages, how, tail};
+use crate::stages::{Stage, Stages, how, last_words};
 use anyhow::Result;
 use std::process::{Command, ExitCode};
 
@@ -36,9 +36,12 @@ enum Verdict {
 }
 
 const STEPS: [Step; 6] = [
-    ("format", |repo, stage| tool(stage, cargo(repo, &["fmt", "--all", "--", "--check"]))),
+    ("format", |repo, stage| tool(stage, cargo(repo, &["fmt", "--all", "--", "--check", "--color=never"]))),
     ("format of the sensor", |repo, stage| {
-        tool(stage, cargo(repo, &["fmt", "--manifest-path=ebpf/sensor/Cargo.toml", "--", "--check"]))
+        tool(
+            stage,
+            cargo(repo, &["fmt", "--manifest-path=ebpf/sensor/Cargo.toml", "--", "--check", "--color=never"]),
+        )
     }),
     ("lints", |repo, stage| {
         let lints = ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"];
@@ -97,7 +100,7 @@ fn tool(stage: &mut Stage, command: Command) -> Result<Verdict> {
     match stage.attempt(command, None)? {
         Ended::Itself(status) if status.success() => Ok(Verdict::Good("passed")),
         Ended::Itself(status) => {
-            let mut lines = tail(stage.log(), LINES_SHOWN);
+            let mut lines = last_words(stage.log(), LINES_SHOWN);
             lines.push(format!("{}; all of it: {}", how(status), stage.shown_log().display()));
             Ok(Verdict::Bad(lines))
         }

@@ -63,7 +63,9 @@ fn in_file(path: &Path, text: &str) -> Vec<String> {
     }
     let code = code_of(text);
     if !UNSAFE.iter().any(|place| path.starts_with(place)) {
-        let lines = code.lines().enumerate().filter(|(_, line)| words(line).any(|word| word == "unsafe"));
+        // An attribute such as `#[unsafe(no_mangle)]` is guarded by the lint and the reason it asks for.
+        let is_unsafe = |line: &str| words(&line.replace("#[unsafe(", "")).any(|word| word == "unsafe");
+        let lines = code.lines().enumerate().filter(|(_, line)| is_unsafe(line));
         found.extend(lines.map(|(number, _)| at(number, "unsafe code outside its places")));
     }
     let is_root = FORBID.iter().any(|name| {

@@ -18,7 +18,10 @@ use std::time::{Duration, Instant};
 const LINES_SHOWN: usize = 30;
 
 /// Bytes at the end of a log that are read for that.
-const TAIL_BYTES: u64 = 16 * 1024;
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// Lines in which cargo says what it does; they hide what went wrong.
+const PROGRESS: [&str; 5] = ["Checking ", "Compiling ", "Downloaded ", "Downloading ", "Fresh "];
 
 /// How often a long stage says that it lives where there is no terminal.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -179,7 +182,7 @@ impl Stage {
     }
 
     fn failure(&self, how: &str) -> anyhow::Error {
-        let lines = tail(&self.log, LINES_SHOWN).join("\n");
+        let lines = last_words(&self.log, LINES_SHOWN).join("\n");
         anyhow::anyhow!("{} {how}; the end of {}:\n{lines}", self.title, self.shown.display())
     }
 }
@@ -209,7 +212,15 @@ pub(crate) fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of a file that may still be written to; none if it cannot be read.
+/// The last lines of a tool's log that do not only say that it works.
+pub(crate) fn last_words(path: &Path, lines: usize) -> Vec<String> {
+    let mut all = tail(path, usize::MAX);
+    all.retain(|line| !PROGRESS.iter().any(|word| line.trim_start().starts_with(word)));
+    all.split_off(all.len().saturating_sub(lines))
+}
+
+/// The last lines of a file that may still be written to, without empty and repeated ones; none if it cannot
+/// be read.
 pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
@@ -221,7 +232,8 @@ pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
     };
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<String> = text.lines().map(printable).collect();
+    let mut all: Vec<String> = text.lines().map(printable).filter(|line| !line.trim().is_empty()).collect();
+    all.dedup();
     let skipped = all.len().saturating_sub(lines);
     all.into_iter().skip(skipped).collect()
 }

@@ -101,6 +101,8 @@ impl Plan {
                 packages.join(" ")
             )));
         }
+        // The short ones first: what is broken shows early.
+        suites.sort_by(|a, b| (a.budget, &a.name).cmp(&(b.budget, &b.name)));
         let whole = wanted.is_empty();
         packages.retain(|name| whole || wanted.contains(name));
         suites.retain(|suite| whole || wanted.contains(&suite.name));

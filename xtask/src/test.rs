@@ -12,7 +12,7 @@ use crate::libtest::{Report, Skip};
 use crate::repo::Repo;
 use crate::screen::{self, Tone, paint};
 use crate::setup::{self, Install};
-use crate::stages::{Stage, Stages, how, tail};
+use crate::stages::{Stage, Stages, how, last_words};
 use crate::suites::{Plan, Program, Suite, compile};
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -125,13 +125,14 @@ fn succeeded(ended: &Ended) -> bool {
 }
 
 fn close(stage: Stage, outcome: &Outcome) {
+    let mut lines = outcome.results.clone();
     if outcome.good {
-        return stage.done(&outcome.text);
+        stage.done(&outcome.text);
+    } else {
+        lines.push(format!("the end of {}:", stage.shown_log().display()));
+        lines.extend(last_words(stage.log(), LINES_SHOWN));
+        stage.failed(&outcome.text);
     }
-    let lines = tail(stage.log(), LINES_SHOWN);
-    let path = stage.shown_log().display().to_string();
-    stage.failed(&outcome.text);
-    println!("  the end of {path}:");
     lines.iter().for_each(|line| println!("  {line}"));
 }
 
@@ -139,6 +140,8 @@ fn close(stage: Stage, outcome: &Outcome) {
 struct Outcome {
     good: bool,
     text: String,
+    /// The programs' own closing lines, if there are several.
+    results: Vec<String>,
 }
 
 /// What `tests/skips.toml` says may be left out.
@@ -215,8 +218,12 @@ impl Count {
                 self.fail(format!("{name}: {what} was skipped ({reason}) and is not in tests/skips.toml"));
             }
         }
-        let text = if report.results.is_empty() { "no result".to_owned() } else { report.results.join("; ") };
-        Outcome { good: self.failed == before, text }
+        let good = self.failed == before;
+        match <[String; 1]>::try_from(report.results) {
+            Ok([text]) => Outcome { good, text, results: Vec::new() },
+            Err(results) if results.is_empty() => Outcome { good, text: "no result".to_owned(), results },
+            Err(results) => Outcome { good, text: format!("{} programs", results.len()), results },
+        }
     }
 
     fn conclude(&self, time: Duration) -> ExitCode {
