@@ -1,0 +1,146 @@
+//! The private part of one frame: gathers the values of its records and rebases their indexes.
+
+use std::collections::HashMap;
+
+use graven_record::private::SALT_LEN;
+use graven_record::v1::{ExecId, PrivateEntry, Process, Record};
+
+use super::SealError;
+
+/// Most bytes of private values of one record: far more than the argument strings that attribution keeps.
+pub(super) const MAX_PRIVATE: usize = 256 << 10;
+/// Most bytes of a record without its ancestors' help: paths of 4 KiB and 32 ancestors fit several times.
+pub(super) const MAX_RECORD: usize = 256 << 10;
+
+/// The values so far. The argument strings of one program run are one entry, however many records name it.
+#[derive(Default)]
+pub(super) struct Entries {
+    values: Vec<Vec<u8>>,
+    known: HashMap<(Option<ExecId>, Vec<u8>), u32>,
+}
+
+impl Entries {
+    /// Moves a record's values in and points its processes at them.
+    pub(super) fn take(&mut self, record: &mut Record, private: &[Vec<u8>]) {
+        for process in processes(record) {
+            let Some(value) = value(process, private) else {
+                process.arguments_cut |= process.arguments != 0;
+                process.arguments = 0;
+                continue;
+            };
+            process.arguments = self.index(process.id, value);
+        }
+    }
+
+    fn index(&mut self, id: Option<ExecId>, value: &[u8]) -> u32 {
+        let values = &mut self.values;
+        *self.known.entry((id, value.to_vec())).or_insert_with(|| {
+            values.push(value.to_vec());
+            u32::try_from(values.len()).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Each value with a salt of its own, so that nobody can test a guess against the root.
+    pub(super) fn salted(self, entropy: Entropy) -> Result<Vec<PrivateEntry>, SealError> {
+        let mut salts = vec![0; self.values.len() * SALT_LEN];
+        entropy(&mut salts).map_err(SealError::Entropy)?;
+        let salts = salts.chunks_exact(SALT_LEN);
+        Ok(self.values.into_iter().zip(salts).map(|(value, salt)| PrivateEntry { salt: salt.to_vec(), value }).collect())
+    }
+}
+
+/// Where salts come from.
+pub(super) type Entropy = fn(&mut [u8]) -> Result<(), getrandom::Error>;
+
+/// Cuts what is too large for a frame and marks the cut; `None` when the record alone is still too large.
+pub(super) fn fit(record: &mut Record, private: &mut Vec<Vec<u8>>) -> Option<usize> {
+    let mut hidden: usize = private.iter().map(Vec::len).sum();
+    if hidden > MAX_PRIVATE {
+        let share = MAX_PRIVATE / private.len();
+        for process in processes(record) {
+            process.arguments_cut |= value(process, private).is_some_and(|v| v.len() > share);
+        }
+        private.iter_mut().for_each(|value| value.truncate(share));
+        hidden = private.iter().map(Vec::len).sum();
+    }
+    if prost::Message::encoded_len(record) > MAX_RECORD
+        && let Some(subject) = &mut record.subject
+    {
+        subject.ancestors.clear();
+        subject.ancestors_cut = true;
+    }
+    let plain = prost::Message::encoded_len(record);
+    (plain <= MAX_RECORD).then_some(plain + hidden)
+}
+
+fn processes(record: &mut Record) -> impl Iterator<Item = &mut Process> {
+    record.subject.iter_mut().flat_map(|subject| subject.process.iter_mut().chain(&mut subject.ancestors))
+}
+
+fn value<'a>(process: &Process, private: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+    let index = usize::try_from(process.arguments).ok()?.checked_sub(1)?;
+    private.get(index).map(Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use graven_record::v1::Subject;
+
+    use super::*;
+
+    fn record(pid: u32, arguments: u32) -> Record {
+        let process = Process { id: Some(ExecId { pid, start: 1, exec: 1 }), arguments, ..Process::default() };
+        Record { subject: Some(Subject { process: Some(process), ..Subject::default() }), ..Record::default() }
+    }
+
+    fn arguments(record: &Record) -> (u32, bool) {
+        let process = record.subject.as_ref().unwrap().process.as_ref().unwrap();
+        (process.arguments, process.arguments_cut)
+    }
+
+    #[test]
+    fn indexes_are_rebased_and_one_run_has_one_entry() {
+        let mut entries = Entries::default();
+        let mut all = [record(1, 1), record(2, 2), record(1, 1), record(3, 9), record(4, 0)];
+        let private = [b"ls\0-l".to_vec(), b"rm".to_vec()];
+        all.iter_mut().for_each(|r| entries.take(r, &private));
+        let found: Vec<_> = all.iter().map(arguments).collect();
+        assert_eq!(found, [(1, false), (2, false), (1, false), (0, true), (0, false)]);
+        let salted = entries.salted(|b| getrandom::fill(b)).unwrap();
+        assert_eq!(salted.iter().map(|e| e.value.as_slice()).collect::<Vec<_>>(), [&b"ls\0-l"[..], b"rm"]);
+        assert_ne!(salted[0].salt, salted[1].salt);
+        assert!(salted.iter().all(|e| e.salt.len() == SALT_LEN));
+    }
+
+    #[test]
+    fn equal_arguments_of_two_runs_are_two_entries() {
+        let mut entries = Entries::default();
+        let private = [b"same".to_vec()];
+        let (mut one, mut two) = (record(1, 1), record(2, 1));
+        entries.take(&mut one, &private);
+        entries.take(&mut two, &private);
+        assert_eq!((arguments(&one).0, arguments(&two).0), (1, 2));
+    }
+
+    #[test]
+    fn huge_arguments_are_cut_and_marked() {
+        let mut huge = record(1, 1);
+        let mut private = vec![vec![b'x'; 5 << 20], vec![b'y'; 10]];
+        assert!(fit(&mut huge, &mut private).is_some());
+        assert!(private.iter().map(Vec::len).sum::<usize>() <= MAX_PRIVATE);
+        assert_eq!(arguments(&huge), (1, true));
+    }
+
+    #[test]
+    fn huge_ancestors_are_cut_and_marked_and_a_huge_rest_is_refused() {
+        let ancestor = Process { exe: vec![b'/'; 100 << 10], ..Process::default() };
+        let mut huge = record(1, 0);
+        huge.subject.as_mut().unwrap().ancestors = vec![ancestor; 32];
+        assert!(fit(&mut huge, &mut Vec::new()).is_some());
+        let subject = huge.subject.as_mut().unwrap();
+        assert!(subject.ancestors.is_empty() && subject.ancestors_cut);
+        subject.cgroup = "c".repeat(1 << 20);
+        assert!(fit(&mut huge, &mut Vec::new()).is_none());
+    }
+}
