@@ -1,2 +1,206 @@
-//! x
+//! Bytes of a ring to values.
+//!
+//! In: [`Raw`]. Out: [`Observed`]. Always: any bytes at all give a value or an error, never a panic; numbers
+//! become enums here and nowhere else. Never: looks anything up. A record that cannot be read is counted as
+//! lost (`undecodable`) by the caller.
+//!
+//! One file a kind, of the same name as the hook and the layout.
+
 pub mod observed;
+
+mod tail;
+mod open;
+mod modify;
+mod create;
+mod unlink;
+mod rename;
+mod attr;
+mod exec;
+mod fork;
+mod exit;
+mod uncovered;
+
+use graven_abi::event::outcome;
+use graven_abi::header::{ABI_VERSION, ExecKey, Header, kind, ring, task_flag};
+use graven_record::v1::{Outcome, Ring};
+use zerocopy::FromBytes;
+
+use crate::sensor::Raw;
+use observed::{Event, ExecId, Observed, Task};
+use tail::Tail;
+
+/// What is wrong with a record.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Shorter than its kind.
+    #[error("the record has {have} bytes, its kind needs {need}")]
+    Short {
+        /// Bytes there.
+        have: usize,
+        /// Bytes needed.
+        need: usize,
+    },
+    /// Written by another sensor.
+    #[error("the record is of sensor version {0}, this agent reads {ABI_VERSION}")]
+    Version(u16),
+    /// A number that has no meaning.
+    #[error("the record's {field} is {value}, which means nothing")]
+    Number {
+        /// Which field.
+        field: &'static str,
+        /// What stands there.
+        value: u64,
+    },
+    /// The parts of the tail do not add up.
+    #[error("the record's tail does not hold its {0}")]
+    Tail(&'static str),
+}
+
+/// Reads one record.
+pub fn decode(raw: &Raw) -> Result<Observed, DecodeError> {
+    let (header, rest) = fixed::<Header>(&raw.0)?;
+    if header.abi != ABI_VERSION {
+        return Err(DecodeError::Version(header.abi));
+    }
+    Ok(Observed {
+        at: header.time,
+        cpu: header.cpu,
+        ring: ring_of(header.ring)?,
+        sequence: header.sequence,
+        task: task(&header.task),
+        event: event(&header, rest)?,
+    })
+}
+
+fn event(header: &Header, bytes: &[u8]) -> Result<Event, DecodeError> {
+    let length = header.tail as usize;
+    match header.kind {
+        kind::OPEN => part(bytes, length, open::decode),
+        kind::MODIFY => part(bytes, length, modify::decode),
+        kind::CREATE => part(bytes, length, create::decode),
+        kind::UNLINK => part(bytes, length, unlink::decode),
+        kind::RENAME => part(bytes, length, rename::decode),
+        kind::ATTR => part(bytes, length, attr::decode),
+        kind::EXEC => part(bytes, length, exec::decode),
+        kind::FORK => part(bytes, length, fork::decode),
+        kind::EXIT => part(bytes, length, exit::decode),
+        kind::UNCOVERED => part(bytes, length, uncovered::decode),
+        other => Err(DecodeError::Number { field: "kind", value: other.into() }),
+    }
+}
+
+/// Splits the fixed part of a kind from its tail and decodes both.
+fn part<E: FromBytes>(
+    bytes: &[u8],
+    length: usize,
+    decode: impl FnOnce(E, &mut Tail<'_>) -> Result<Event, DecodeError>,
+) -> Result<Event, DecodeError> {
+    let (event, rest) = fixed::<E>(bytes)?;
+    let tail = rest.get(..length).ok_or(DecodeError::Short { have: rest.len(), need: length })?;
+    decode(event, &mut Tail(tail))
+}
+
+fn fixed<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(bytes)
+        .map_err(|_| DecodeError::Short { have: bytes.len(), need: size_of::<T>() })
+}
+
+fn ring_of(number: u8) -> Result<Ring, DecodeError> {
+    match number {
+        ring::LIFE => Ok(Ring::Life),
+        ring::PROTECTED => Ok(Ring::Protected),
+        ring::ACTIVITY => Ok(Ring::Activity),
+        _ => Err(DecodeError::Number { field: "ring", value: number.into() }),
+    }
+}
+
+fn outcome_of(number: u32) -> Result<Outcome, DecodeError> {
+    match number {
+        outcome::SUCCESS => Ok(Outcome::Success),
+        outcome::REPORTED => Ok(Outcome::Reported),
+        _ => Err(DecodeError::Number { field: "outcome", value: number.into() }),
+    }
+}
+
+fn exec_id(key: ExecKey) -> ExecId {
+    ExecId { pid: key.pid, start: key.start, exec: key.exec }
+}
+
+fn task(task: &graven_abi::header::Task) -> Task {
+    let set = |value: u32| (value != u32::MAX).then_some(value);
+    Task {
+        id: exec_id(task.id),
+        parent: exec_id(task.parent),
+        tid: task.tid,
+        uid: task.uid,
+        gid: task.gid,
+        euid: task.euid,
+        egid: task.egid,
+        fsuid: task.fsuid,
+        loginuid: set(task.loginuid),
+        session: set(task.session),
+        tty: String::from_utf8_lossy(until_nul(&task.tty)).into_owned(),
+        comm: until_nul(&task.comm).to_vec(),
+        exe_device: task.exe_device.into(),
+        exe_inode: task.exe_inode,
+        cgroup: task.cgroup,
+        kernel_thread: task.flags & task_flag::KERNEL_THREAD != 0,
+        io_worker: task.flags & task_flag::IO_WORKER != 0,
+    }
+}
+
+/// The bytes before the first NUL.
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    &bytes[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+    use graven_abi::event::exit::Exit;
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    fn header(kind: u16, tail: u32) -> Header {
+        Header { abi: ABI_VERSION, kind, tail, time: 7, ring: ring::LIFE, ..Header::default() }
+    }
+
+    #[test]
+    fn an_exit_is_read() {
+        let exit = Exit { status: 256, padding: 0 };
+        let bytes = [header(kind::EXIT, 0).as_bytes(), exit.as_bytes()].concat();
+        let observed = decode(&Raw(bytes.into())).unwrap();
+        assert_eq!(observed.event, Event::Exit { status: 256 });
+        assert_eq!(observed.at, 7);
+    }
+
+    #[test]
+    fn another_sensors_record_is_refused_by_version() {
+        let bytes = Header { abi: 9, ..header(kind::EXIT, 0) };
+        let error = decode(&Raw(bytes.as_bytes().to_vec().into())).unwrap_err();
+        assert_eq!(error, DecodeError::Version(9));
+    }
+
+    #[test]
+    fn a_tail_longer_than_the_record_is_refused() {
+        let bytes = [header(kind::EXIT, 5).as_bytes(), &[0; 8]].concat();
+        assert!(matches!(decode(&Raw(bytes.into())), Err(DecodeError::Short { need: 5, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..700)) {
+            drop(decode(&Raw(bytes.into())));
+        }
+
+        #[test]
+        fn no_body_behind_a_sound_header_makes_it_panic(
+            kind in 0_u16..14, tail in 0_u32..600, body in prop::collection::vec(any::<u8>(), 0..900),
+        ) {
+            let bytes = [header(kind, tail).as_bytes(), &body].concat();
+            drop(decode(&Raw(bytes.into())));
+        }
+    }
+}

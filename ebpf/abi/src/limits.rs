@@ -18,8 +18,9 @@ pub const ARGUMENTS: usize = 4096;
 pub const TAIL: usize = 16384;
 /// Inodes that one system call is seen to change: rename touches five; a power of two, so that an index can be masked. More are reported as changes of their own.
 pub const TOUCHED: usize = 8;
-/// Threads that are in the middle of a changing call: more are reported without a name, and counted.
-pub const SLOTS: u32 = 8192;
+/// Threads that are in the middle of a changing call, running or waiting for a disk: 3 MiB, allocated at once,
+/// because memory is not to be had for certain in a tracepoint. More are reported as changes, and counted.
+pub const SLOTS: u32 = 1024;
 /// Policy roots: a policy with more is refused.
 pub const MARKS: u32 = 4096;
 /// Directories whose verdict is remembered; the least used one is forgotten.

@@ -25,6 +25,7 @@ macro_rules! offsets {
 
 offsets! {
     pt_regs_orig_ax = "pt_regs"."orig_ax",
+    pt_regs_ax = "pt_regs"."ax",
     pt_regs_di = "pt_regs"."di",
     pt_regs_si = "pt_regs"."si",
     pt_regs_dx = "pt_regs"."dx",

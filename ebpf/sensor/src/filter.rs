@@ -55,7 +55,7 @@ pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
         return known.class;
     }
     scratch.walk_from(directory.0);
-    let found = walk(scratch.raw());
+    let found = walk_marks(scratch.owner());
     let (finished_after, started_after) = maps::generation();
     if !still || finished_after != finished || started_after != started {
         return if found == class::MUTABLE { class::KEEP } else { found };
@@ -64,10 +64,12 @@ pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
     found
 }
 
-/// Up to the nearest mark; its state lies in the scratch map, see `kernel::dentry`.
+/// Up to the nearest mark. A global function with its state in the scratch map, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn walk(raw: *mut Scratch) -> u32 {
-    let Some(scratch) = Scratch::from_raw(raw) else { return class::KEEP };
+extern "C" fn walk_marks(owner: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
     for _ in 0..DEPTH {
         let dentry = Dentry(scratch.walking());
         let inode = Inode(dentry.inode());

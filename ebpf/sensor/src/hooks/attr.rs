@@ -13,21 +13,38 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Path, flag};
 use graven_abi::syscalls::op;
 
-use super::sys_exit::Call;
+use super::sys_exit::{Call, Evidence};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::file::File;
 use crate::kernel::inode::Inode;
-use crate::kernel::scratch::Scratch;
+use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::place::{self, Argument};
 
 const MODE: u32 = 1;
 const OWNER: u32 = 2;
 
+/// The call has ended well; the thread's slot holds `count` entries.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set(count: u32) -> u32 {
+    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    match Evidence::of(count) {
+        Evidence::None => reported(scratch, &Call::current()),
+        Evidence::Ignored => {}
+        Evidence::Slot(slot) => {
+            record(scratch, &Call::current(), slot);
+            Slot::remove();
+        }
+    }
+    0
+}
+
 /// The first kept inode: the one the call was about.
 #[inline(always)]
-pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
+fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     let class = place::class_of(slot);
     let mut changed = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
@@ -54,7 +71,7 @@ pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
 
 /// Nothing but the call's result says that it happened.
 #[inline(always)]
-pub fn reported(scratch: &mut Scratch, call: &Call) {
+fn reported(scratch: &mut Scratch, call: &Call) {
     match call.operation {
         op::FCHMOD | op::FCHOWN => by_descriptor(scratch, call),
         op::FCHMODAT | op::FCHOWNAT => {

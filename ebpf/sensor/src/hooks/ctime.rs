@@ -110,14 +110,20 @@ fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
         return false;
     }
     let entry = slot.entry(slot.count);
+    let renames = matches!(operation, op::RENAME | op::RENAMEAT | op::RENAMEAT2);
     fill(entry, inode, alias, class);
+    // A rename has two places: the mutable one is named too, if the other is kept.
+    if class != class::MUTABLE || renames {
+        inode.describe(&mut entry.facts);
+        entry.describe_name(alias.name());
+    }
     slot.count += 1;
     if class == class::MUTABLE {
         slot.ignored += 1;
     } else {
         slot.kept += 1;
     }
-    if matches!(operation, op::RENAME | op::RENAMEAT | op::RENAMEAT2) && is_directory(entry.facts.mode) {
+    if renames && is_directory(entry.facts.mode) {
         announce_move(slot);
     }
     true
@@ -138,10 +144,6 @@ fn fill(entry: &mut Touched, inode: Inode, alias: Dentry, class: u32) {
         entry.parent = parent.0;
         entry.parent_inode = parent.inode();
         entry.name_hash = alias.name_hash();
-    }
-    if class != class::MUTABLE {
-        inode.describe(&mut entry.facts);
-        entry.describe_name(alias.name());
     }
 }
 

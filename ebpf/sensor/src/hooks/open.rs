@@ -22,7 +22,8 @@ use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File};
 use crate::kernel::inode::Inode;
 use crate::kernel::maps;
-use crate::kernel::scratch::Scratch;
+use crate::kernel::regs::Regs;
+use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 
 const O_ACCMODE: u64 = 3;
@@ -35,10 +36,10 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// The flags in the caller's registers.
 #[inline(always)]
-fn flags(call: &Call) -> u64 {
-    match call.operation {
-        op::OPEN => call.regs.second(),
-        op::OPENAT | op::OPEN_BY_HANDLE => call.regs.third(),
+fn flags(operation: u8, regs: Regs) -> u64 {
+    match operation {
+        op::OPEN => regs.second(),
+        op::OPENAT | op::OPEN_BY_HANDLE => regs.third(),
         op::CREAT => CREAT,
         _ => UNKNOWN,
     }
@@ -46,14 +47,31 @@ fn flags(call: &Call) -> u64 {
 
 /// An open that can change nothing: decided on a register, before anything is read.
 #[inline(always)]
-pub fn reads_only(call: &Call) -> bool {
-    let opens = matches!(call.operation, op::OPEN | op::OPENAT | op::OPEN_BY_HANDLE);
-    opens && flags(call) & (O_ACCMODE | O_CREAT | O_TRUNC) == 0
+pub fn reads_only(operation: u8, regs: Regs) -> bool {
+    let opens = matches!(operation, op::OPEN | op::OPENAT | op::OPEN_BY_HANDLE);
+    opens && flags(operation, regs) & (O_ACCMODE | O_CREAT | O_TRUNC) == 0
+}
+
+/// The call has ended well; the thread's slot holds `count` entries.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn opened(count: u32) -> u32 {
+    let slot = if count == 0 { None } else { Slot::current() };
+    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    match slot {
+        Some(slot) => {
+            record(scratch, &Call::current(), Some(slot));
+            Slot::remove();
+        }
+        None => record(scratch, &Call::current(), None),
+    }
+    0
 }
 
 /// The descriptor's file, if it was opened to change something.
 #[inline(always)]
-pub fn record(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>) {
+fn record(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>) {
     let Some(file) = File::of_descriptor(call.task, call.result as u64) else { return };
     let mode = file.mode();
     let inode = Inode(file.inode());
@@ -67,7 +85,7 @@ pub fn record(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>) {
         maps::count(counter::IGNORED);
         return;
     }
-    let truncated = touched && mode & FMODE_CREATED == 0 && flags(call) & O_TRUNC != 0;
+    let truncated = touched && mode & FMODE_CREATED == 0 && flags(call.operation, call.regs) & O_TRUNC != 0;
     write(scratch, call, file, class, truncated);
 }
 
@@ -95,7 +113,7 @@ fn write(scratch: &mut Scratch, call: &Call, file: File, class: u32, truncated: 
 /// Is the file object one that this call would have made?
 #[inline(always)]
 fn agrees(call: &Call, file: File) -> bool {
-    let asked = flags(call);
+    let asked = flags(call.operation, call.regs);
     asked == UNKNOWN || asked & O_ACCMODE == u64::from(file.flags()) & O_ACCMODE
 }
 

@@ -13,17 +13,34 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Inode as Facts, Path};
 use graven_abi::syscalls::op;
 
-use super::sys_exit::Call;
+use super::sys_exit::{Call, Evidence};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
-use crate::kernel::scratch::Scratch;
+use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::place::{self, Argument};
 
+/// The call has ended well; the thread's slot holds `count` entries.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn renamed(count: u32) -> u32 {
+    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    match Evidence::of(count) {
+        Evidence::None => reported(scratch, &Call::current()),
+        Evidence::Ignored => {}
+        Evidence::Slot(slot) => {
+            record(scratch, &Call::current(), slot);
+            Slot::remove();
+        }
+    }
+    0
+}
+
 /// The inode whose dentry has another name or parent than when it was noted.
 #[inline(always)]
-pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
+fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     let class = place::class_of(slot);
     let mut moved = TOUCHED as u32;
     let mut replaced = TOUCHED as u32;
@@ -58,11 +75,10 @@ fn has_moved(entry: &Touched) -> bool {
 #[inline(always)]
 fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
     let entry = slot.entry(moved);
-    let mut from = Facts::default();
     let mut to = Facts::default();
     Inode(entry.inode).describe(&mut to);
-    from = Facts { path: from.path, base: from.base, ..to };
-    from.path = noted_or_walked(scratch, entry);
+    let mut from = to;
+    from.path = place::noted(scratch, entry);
     scratch.begin_path();
     append_path(scratch, Dentry(entry.dentry), &mut to.path);
     let (_, event) = scratch.record::<Rename>();
@@ -81,22 +97,9 @@ fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
     }
 }
 
-/// The old place. An inode that moved out of a mutable place was noted without its name: a second rename
-/// would be needed to ask again, so the directory alone is given, marked as cut at the leaf by its absence.
-#[inline(always)]
-fn noted_or_walked(scratch: &mut Scratch, entry: &Touched) -> Path {
-    if entry.described != 0 {
-        return place::noted(scratch, entry);
-    }
-    let mut path = Path::default();
-    scratch.begin_path();
-    append_path(scratch, Dentry(entry.parent), &mut path);
-    path
-}
-
 /// Nothing but the call's result says that it happened.
 #[inline(always)]
-pub fn reported(scratch: &mut Scratch, call: &Call) {
+fn reported(scratch: &mut Scratch, call: &Call) {
     named_by_caller(scratch, call, class::KEEP, outcome::REPORTED);
 }
 

@@ -17,7 +17,7 @@ use graven_abi::syscalls::{TABLE, TABLE_LEN, op};
 
 use super::{attr, create, modify, open, rename, uncovered, unlink};
 use crate::kernel::maps;
-use crate::kernel::regs::{Regs, X32_BIT, result};
+use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::kernel::task::Current;
@@ -43,6 +43,23 @@ pub struct Call {
     pub task: u64,
 }
 
+impl Call {
+    /// The current thread's, while it is in `sys_exit`: its registers hold arguments and result.
+    #[inline(always)]
+    pub fn current() -> Self {
+        let current = Current::get();
+        let regs = Regs::of_current(current);
+        let number = regs.number();
+        Self {
+            operation: operation(number),
+            number: number as i32,
+            result: regs.result(),
+            regs,
+            task: current.address(),
+        }
+    }
+}
+
 /// trace_sys_exit(regs, ret)
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
@@ -54,88 +71,85 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let number = regs.number();
     let operation = operation(number);
     if operation == op::NONE {
-        if number > 0 && number & X32_BIT != 0 && result(&ctx) >= 0 {
+        if number > 0 && number & X32_BIT != 0 && regs.result() >= 0 {
             return uncovered::record(owner::SYS_EXIT, current.address(), entry::X32);
         }
         return 0;
     }
-    let call =
-        Call { operation, number: number as i32, result: result(&ctx), regs, task: current.address() };
-    finished(&call);
+    let result = regs.result();
+    if result >= 0 && open::reads_only(operation, regs) {
+        return 0;
+    }
+    finished(operation, result);
     0
 }
 
+/// Each way on is a global function: the verifier checks it once and on its own, or it would explore the
+/// product of all of them.
 #[inline(always)]
-fn finished(call: &Call) {
-    if call.result >= 0 && open::reads_only(call) {
-        return;
-    }
-    let slot = Slot::current();
-    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return };
-    match slot {
+fn finished(operation: u8, result: i64) {
+    let count = match Slot::current() {
         Some(slot) => {
             if slot.moving != 0 {
                 slot.moving = 0;
                 maps::moved();
             }
-            changed(scratch, call, slot);
-            slot.clear();
+            slot.count
         }
-        None if call.result >= 0 => unconfirmed(scratch, call),
-        None => {}
-    }
-}
-
-/// The call changed something that was seen.
-#[inline(always)]
-fn changed(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
-    if call.result < 0 {
-        return unexplained(scratch, call, slot);
-    }
-    if slot.count == 0 {
-        return unconfirmed(scratch, call);
-    }
-    if is_open(call.operation) {
-        return open::record(scratch, call, Some(slot));
-    }
-    if slot.kept == 0 {
-        maps::count(counter::IGNORED);
+        None => 0,
+    };
+    if result < 0 {
+        if count != 0 {
+            changed_though_failed(0);
+        }
         return;
     }
-    match call.operation {
-        op::MKDIR | op::MKDIRAT => create::record(scratch, call, slot),
-        op::UNLINK | op::RMDIR | op::UNLINKAT => unlink::record(scratch, call, slot),
-        op::RENAME | op::RENAMEAT | op::RENAMEAT2 => rename::record(scratch, call, slot),
-        _ => attr::record(scratch, call, slot),
-    }
+    match operation {
+        op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE => open::opened(count),
+        op::MKDIR | op::MKDIRAT => create::created(count),
+        op::UNLINK | op::RMDIR | op::UNLINKAT => unlink::unlinked(count),
+        op::RENAME | op::RENAMEAT | op::RENAMEAT2 => rename::renamed(count),
+        _ => attr::set(count),
+    };
 }
 
-#[inline(always)]
-fn is_open(operation: u8) -> bool {
-    matches!(operation, op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE)
+/// What a call has changed, for the functions above.
+pub enum Evidence {
+    /// Nothing that was seen: a file system without these tracepoints, a seccomp filter that answers in the
+    /// kernel's place, or an open of an existing file.
+    None,
+    /// Only mutable places.
+    Ignored,
+    /// This.
+    Slot(&'static mut Slot),
 }
 
-/// The call says that it succeeded, and no inode was seen to change: a file system without these
-/// tracepoints, a seccomp filter that answers in the kernel's place, or an open of an existing file.
-#[inline(always)]
-fn unconfirmed(scratch: &mut Scratch, call: &Call) {
-    match call.operation {
-        op::MKDIR | op::MKDIRAT => create::reported(scratch, call),
-        op::UNLINK | op::RMDIR | op::UNLINKAT => unlink::reported(scratch, call),
-        op::RENAME | op::RENAMEAT | op::RENAMEAT2 => rename::reported(scratch, call),
-        op::CHMOD | op::FCHMOD | op::FCHMODAT | op::CHOWN | op::FCHOWN | op::FCHOWNAT => {
-            attr::reported(scratch, call)
+impl Evidence {
+    /// `count`: entries in the thread's slot.
+    #[inline(always)]
+    pub fn of(count: u32) -> Self {
+        if count == 0 {
+            return Self::None;
         }
-        _ => open::record(scratch, call, None),
+        match Slot::current() {
+            Some(slot) if slot.kept == 0 => {
+                Slot::remove();
+                maps::count(counter::IGNORED);
+                Self::Ignored
+            }
+            Some(slot) => Self::Slot(slot),
+            None => Self::None,
+        }
     }
 }
 
 /// The call failed, but inodes changed on the way.
-#[inline(always)]
-fn unexplained(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
-    if slot.kept == 0 {
-        return;
-    }
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn changed_though_failed(_unused: u32) -> u32 {
+    let (Some(slot), Some(scratch)) = (Slot::current(), Scratch::begin(owner::SYS_EXIT)) else { return 0 };
+    let call = Call::current();
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -146,4 +160,6 @@ fn unexplained(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
             modify::record_noted(scratch, call.task, entry, call.number);
         }
     }
+    Slot::remove();
+    0
 }

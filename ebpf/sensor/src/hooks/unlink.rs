@@ -14,19 +14,36 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::Path;
 use graven_abi::syscalls::op;
 
-use super::sys_exit::Call;
+use super::sys_exit::{Call, Evidence};
 use crate::emit::{emit, ring_of};
 use crate::kernel::inode::is_directory;
-use crate::kernel::scratch::Scratch;
+use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::place::{self, Argument};
 
 /// AT_REMOVEDIR.
 const AT_REMOVEDIR: u64 = 0x200;
 
+/// The call has ended well; the thread's slot holds `count` entries.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn unlinked(count: u32) -> u32 {
+    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    match Evidence::of(count) {
+        Evidence::None => reported(scratch, &Call::current()),
+        Evidence::Ignored => {}
+        Evidence::Slot(slot) => {
+            record(scratch, &Call::current(), slot);
+            Slot::remove();
+        }
+    }
+    0
+}
+
 /// The inode of the kind that the call removes, whose directory was touched too.
 #[inline(always)]
-pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
+fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     let class = place::class_of(slot);
     let directory = removes_directory(call);
     let mut victim = TOUCHED as u32;
@@ -79,7 +96,7 @@ fn removes_directory(call: &Call) -> bool {
 
 /// Nothing but the call's result says that it happened.
 #[inline(always)]
-pub fn reported(scratch: &mut Scratch, call: &Call) {
+fn reported(scratch: &mut Scratch, call: &Call) {
     named_by_caller(scratch, call, None, class::KEEP, outcome::REPORTED);
 }
 

@@ -54,18 +54,20 @@ pub fn append_path(scratch: &mut Scratch, leaf: Dentry, path: &mut Path) {
     path.flags |= flag::PRESENT;
     path.device = leaf.device();
     scratch.walk_from(leaf.0);
-    let cut = walk(scratch.raw());
+    let cut = walk_names(scratch.owner());
     path.length = scratch.path_length();
     if cut != 0 {
         path.flags |= flag::CUT;
     }
 }
 
-/// The walk itself: its state lies in the scratch map and is read again in each step, because a state in
-/// registers makes the verifier explore every depth on its own. Returns 1 when the path was cut.
+/// The walk itself, 1 when the path was cut. A global function: the verifier checks it once and not at each
+/// call. Its state lies in the scratch map and is read again in each step, because a state in registers
+/// makes the verifier explore every depth on its own.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn walk(raw: *mut Scratch) -> u32 {
-    let Some(scratch) = Scratch::from_raw(raw) else { return 1 };
+extern "C" fn walk_names(owner: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 1 };
     for _ in 0..DEPTH {
         let dentry = Dentry(scratch.walking());
         let parent = dentry.parent();

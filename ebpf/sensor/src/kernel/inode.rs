@@ -3,7 +3,7 @@
 use graven_abi::filter::InodeKey;
 use graven_abi::path;
 
-use super::offset::offset;
+use super::offset::{INODE_LEAVING, load, offset};
 use super::read::at;
 
 /// S_IFMT, S_IFDIR, S_IFREG.
@@ -12,9 +12,6 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 /// SB_NOUSER: pipes, sockets, memfds, anonymous inodes: no tree that a policy could name.
 const SB_NOUSER: u64 = 1 << 31;
-/// I_NEW, I_FREEING, I_CLEAR (bits 0 or 3, 5, 6 across the kernels of the matrix are read by `busy`).
-const I_FREEING: u32 = 1 << 5;
-const I_CLEAR: u32 = 1 << 6;
 
 /// `struct inode *`.
 #[derive(Clone, Copy)]
@@ -65,7 +62,8 @@ impl Inode {
     /// Being thrown out of memory: its times change, nobody changed it.
     #[inline(always)]
     pub fn leaving(self) -> bool {
-        at::<u32>(self.0 + offset!(inode_state)) & (I_FREEING | I_CLEAR) != 0
+        let mask = load(&INODE_LEAVING) as u32;
+        at::<u32>(self.0 + offset!(inode_state)) & mask != 0
     }
 
     /// The first dentry that names it; 0 = none.

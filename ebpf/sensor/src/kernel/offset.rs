@@ -8,6 +8,10 @@ pub static OFFSETS: Offsets = {
     unsafe { core::mem::zeroed() }
 };
 
+/// I_FREEING | I_CLEAR of `inode.i_state`: their bits have moved between kernels; 0 = not known.
+#[unsafe(no_mangle)]
+pub static INODE_LEAVING: u32 = 0;
+
 /// The value of one offset. Volatile, because the loader changes the data after the compiler saw zeros.
 #[inline(always)]
 pub fn load(field: &'static u32) -> u64 {

@@ -68,10 +68,10 @@ impl Regs {
     pub fn fifth(self) -> u64 {
         self.load(offset!(pt_regs_r8))
     }
-}
 
-/// `sys_exit`'s second argument: the call's result.
-#[inline(always)]
-pub fn result(ctx: &BtfTracePointContext) -> i64 {
-    ctx.arg::<i64>(1)
+    /// The result, once the call has ended.
+    #[inline(always)]
+    pub fn result(self) -> i64 {
+        self.load(offset!(pt_regs_ax)) as i64
+    }
 }

@@ -24,6 +24,8 @@ pub struct Scratch {
     walking: u64,
     tail: u32,
     path_start: u32,
+    owner: u32,
+    padding: u32,
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
@@ -51,26 +53,30 @@ impl Scratch {
     /// The scratch of one program on this CPU, with an empty tail.
     #[inline(always)]
     pub fn begin(owner: u32) -> Option<&'static mut Self> {
-        let scratch = Self::from_raw(SCRATCH.get_ptr_mut(owner)?)?;
+        let scratch = Self::of(owner)?;
         scratch.set_tail(0);
+        scratch.owner = owner;
         Some(scratch)
+    }
+
+    /// The scratch of one program on this CPU, as it stands.
+    #[inline(always)]
+    pub fn of(owner: u32) -> Option<&'static mut Self> {
+        // SAFETY: the pointer is a value of SCRATCH or null; the program that owns it is its only user.
+        unsafe { SCRATCH.get_ptr_mut(owner)?.as_mut() }
+    }
+
+    /// Whose it is.
+    #[inline(always)]
+    pub fn owner(&self) -> u32 {
+        // SAFETY: a field of a live value; volatile, so that it is a plain number to the verifier.
+        unsafe { core::ptr::read_volatile(&raw const self.owner) }
     }
 
     /// Begins another record with an empty tail.
     #[inline(always)]
     pub fn restart(&mut self) {
         self.set_tail(0);
-    }
-
-    #[inline(always)]
-    pub fn raw(&mut self) -> *mut Self {
-        self
-    }
-
-    #[inline(always)]
-    pub fn from_raw(raw: *mut Self) -> Option<&'static mut Self> {
-        // SAFETY: the pointer is a value of SCRATCH or null; the program that has it is its only user.
-        unsafe { raw.as_mut() }
     }
 
     #[inline(always)]

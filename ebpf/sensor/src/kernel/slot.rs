@@ -1,7 +1,6 @@
 //! What one system call of one thread has changed so far: filled by the inode-time tracepoints, used up
 //! by `sys_exit`.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::map;
@@ -47,7 +46,7 @@ pub struct Slot {
 }
 
 #[map]
-static SLOTS: HashMap<u64, Slot> = HashMap::with_max_entries(MAX_SLOTS, BPF_F_NO_PREALLOC);
+static SLOTS: HashMap<u64, Slot> = HashMap::with_max_entries(MAX_SLOTS, 0);
 
 /// A slot's first value: too large for the stack.
 #[map]
@@ -58,8 +57,8 @@ impl Slot {
     #[inline(always)]
     pub fn current() -> Option<&'static mut Self> {
         let slot = SLOTS.get_ptr_mut(bpf_get_current_pid_tgid())?;
-        // SAFETY: the value of this thread's key: no other thread uses it, and it lives until the thread
-        // ends.
+        // SAFETY: the value of this thread's key: no other thread uses it, and it lives until this one removes
+        // it.
         unsafe { slot.as_mut() }
     }
 
@@ -74,14 +73,6 @@ impl Slot {
         Self::current()
     }
 
-    /// Forgets what was used up.
-    #[inline(always)]
-    pub fn clear(&mut self) {
-        self.count = 0;
-        self.kept = 0;
-        self.ignored = 0;
-    }
-
     /// An entry by number.
     #[inline(always)]
     pub fn entry(&mut self, index: u32) -> &'static mut Touched {
@@ -90,7 +81,7 @@ impl Slot {
         unsafe { &mut *self.touched.as_mut_ptr().add(index) }
     }
 
-    /// The thread ends.
+    /// What it held is used up, or the thread ends. The slot must not be touched after this.
     #[inline(always)]
     pub fn remove() {
         let _absent = SLOTS.remove(bpf_get_current_pid_tgid());

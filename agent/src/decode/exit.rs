@@ -1,0 +1,11 @@
+//! `exit`
+
+use graven_abi::event::exit::Exit;
+
+use super::observed::Event;
+use super::tail::Tail;
+use super::DecodeError;
+
+pub(super) fn decode(event: Exit, _tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
+    Ok(Event::Exit { status: event.status })
+}

@@ -1,0 +1,22 @@
+//! `rename`
+
+use graven_abi::event::rename::Rename;
+use graven_abi::path::flag;
+
+use super::observed::Event;
+use super::tail::Tail;
+use super::{DecodeError, outcome_of};
+
+/// RENAME_EXCHANGE of renameat2(2).
+const RENAME_EXCHANGE: u32 = 2;
+
+pub(super) fn decode(event: Rename, tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
+    let from = tail.inode(&event.from)?;
+    let to = tail.inode(&event.to)?;
+    let replaced = match event.replaced.path.flags & flag::PRESENT != 0 {
+        true => Some(tail.inode(&event.replaced)?),
+        false => None,
+    };
+    let exchange = event.flags & RENAME_EXCHANGE != 0;
+    Ok(Event::Rename { from, to, replaced, exchange, outcome: outcome_of(event.outcome)? })
+}
