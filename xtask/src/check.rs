@@ -4,7 +4,7 @@ use crate::build;
 use crate::cargo::cargo;
 use crate::children::Ended;
 use crate::dependencies;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::repo::Repo;
 use crate::screen::{self, Tone, paint};
 use crate::setup::Install;
@@ -23,9 +23,14 @@ const LINES_SHOWN: usize = 60;
                         build scripts and macros compiled."
 )]
 pub(crate) struct Arguments {
+    /// Only these steps: format, sensor-format, lints, dependencies, sources, cargo-deny
+    steps: Vec<String>,
     #[command(flatten)]
     install: Install,
 }
+
+/// The step that compiles, and so needs the sensor.
+const LINTS: &str = "lints";
 
 /// A step: its name, and what runs it.
 type Step = (&'static str, fn(&Repo, &mut Stage) -> Result<Verdict>);
@@ -37,13 +42,13 @@ enum Verdict {
 
 const STEPS: [Step; 6] = [
     ("format", |repo, stage| tool(stage, cargo(repo, &["fmt", "--all", "--", "--check", "--color=never"]))),
-    ("format of the sensor", |repo, stage| {
+    ("sensor-format", |repo, stage| {
         tool(
             stage,
             cargo(repo, &["fmt", "--manifest-path=ebpf/sensor/Cargo.toml", "--", "--check", "--color=never"]),
         )
     }),
-    ("lints", |repo, stage| {
+    (LINTS, |repo, stage| {
         let lints = ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"];
         tool(stage, cargo(repo, &lints))
     }),
@@ -59,10 +64,14 @@ const STEPS: [Step; 6] = [
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let repo = Repo::here()?;
-    let mut stages = Stages::new(&repo, build::PREPARE_STAGES + STEPS.len())?;
-    build::prepare(&repo, &mut stages, arguments.install)?;
+    let steps = wanted(&arguments.steps)?;
+    let prepare = steps.iter().any(|(name, _)| *name == LINTS);
+    let mut stages = Stages::new(&repo, steps.len() + if prepare { build::PREPARE_STAGES } else { 0 })?;
+    if prepare {
+        build::prepare(&repo, &mut stages, arguments.install)?;
+    }
     let mut bad = Vec::new();
-    for (name, step) in STEPS {
+    for (name, step) in steps {
         let mut stage = stages.begin(name);
         match step(&repo, &mut stage) {
             Ok(Verdict::Good(outcome)) => stage.done(outcome),
@@ -80,6 +89,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(conclude(&bad, &screen::elapsed(stages.elapsed())))
+}
+
+fn wanted(names: &[String]) -> Result<Vec<Step>> {
+    let known = |name: &String| STEPS.iter().any(|(step, _)| step == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
+        return Err(fault::usage(format!("no step is named {unknown}; steps: {}", all.join(" "))));
+    }
+    Ok(STEPS
+        .into_iter()
+        .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
+        .collect())
 }
 
 fn conclude(bad: &[&str], time: &str) -> ExitCode {

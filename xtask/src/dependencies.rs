@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Our crates and those of ours each may use. Arrows point one way: sensor → abi ← agent → record ← central.
-const DIRECTIONS: [(&str, &[&str]); 6] = [
+const DIRECTIONS: [(&str, &[&str]); 7] = [
+    ("graven-sensor", &["graven-abi"]),
     ("graven-abi", &[]),
     ("graven-record", &[]),
     ("graven-agent", &["graven-abi", "graven-record"]),
@@ -28,11 +29,15 @@ const ABSENT: [(&str, &str, &str); 2] = [
 /// What was found, one line each.
 pub(crate) fn findings(repo: &Repo, stage: &mut Stage) -> Result<Vec<String>> {
     let rules = Rules::read(repo)?;
-    let mut metadata = cargo(repo, &["metadata", "--format-version=1", "--filter-platform"]);
-    metadata.arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
-    let text = stage.output(metadata)?;
-    let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata is not understood")?;
-    let mut found = rules.check(&metadata);
+    let mut found = Vec::new();
+    // The sensor is a workspace of its own.
+    for manifest in ["Cargo.toml", "ebpf/sensor/Cargo.toml"] {
+        let mut metadata = cargo(repo, &["metadata", "--format-version=1", "--manifest-path", manifest]);
+        metadata.arg(format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH));
+        let text = stage.output(metadata)?;
+        let metadata = serde_json::from_str(&text).context("cargo metadata is not understood")?;
+        found.extend(rules.check(&metadata));
+    }
     for (package, absent, why) in ABSENT {
         let tree = stage.output(tree(repo, package))?;
         if tree.lines().any(|line| line.split_ascii_whitespace().next() == Some(absent)) {

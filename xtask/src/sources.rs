@@ -84,7 +84,8 @@ fn in_file(path: &Path, text: &str) -> Vec<String> {
 
 /// Lines before the tests; a file that is tests as a whole has none.
 fn production_lines(path: &Path, code: &str) -> usize {
-    let is_test = path.starts_with("tests/suites") || path.file_name().is_some_and(|name| name == "tests.rs");
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_test = path.starts_with("tests/suites") || name == "tests" || name.ends_with("_tests");
     if is_test {
         return 0;
     }
