@@ -17,7 +17,9 @@ const LEVEL: i32 = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     /// More records or bytes than a frame may hold.
-    #[error("a batch of {records} records, {bytes} bytes is more than a frame holds ({MAX_RECORDS}, {MAX_DECODED})")]
+    #[error(
+        "a batch of {records} records, {bytes} bytes is more than a frame holds ({MAX_RECORDS}, {MAX_DECODED})"
+    )]
     TooLarge {
         /// Records in it.
         records: usize,

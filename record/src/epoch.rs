@@ -4,7 +4,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use prost::Message;
 
 use crate::v1::{EpochStart, EpochStatement};
-use crate::wire::{Heartbeat, HeadStatement};
+use crate::wire::{HeadStatement, Heartbeat};
 
 const EPOCH_START: &[u8] = b"graven/epoch-start/1\n";
 const HEAD: &[u8] = b"graven/head/1\n";
@@ -61,7 +61,12 @@ pub fn sign_enrolment(token: &str, csr: &str, start_key: &SigningKey) -> Vec<u8>
 }
 
 /// Checks that proof.
-pub fn verify_enrolment(token: &str, csr: &str, signature: &[u8], key: &VerifyingKey) -> Result<(), EpochError> {
+pub fn verify_enrolment(
+    token: &str,
+    csr: &str,
+    signature: &[u8],
+    key: &VerifyingKey,
+) -> Result<(), EpochError> {
     let signature = Signature::from_slice(signature).map_err(|_| EpochError::Signature)?;
     key.verify_strict(&enrolment(token, csr), &signature).map_err(|_| EpochError::Signature)
 }

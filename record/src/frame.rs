@@ -76,6 +76,11 @@ impl LossKind {
             Self::Queue => "queue",
         }
     }
+
+    /// The kind of a word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Counts by [`LossKind`], in that order.
@@ -269,7 +274,12 @@ pub struct Draft {
 
 impl Frame {
     /// Seals a batch. Its records must be numbered without gaps and there must be at least one.
-    pub fn seal(draft: &Draft, batch: &Batch, private: &[PrivateEntry], key: &SigningKey) -> Result<Self, FrameError> {
+    pub fn seal(
+        draft: &Draft,
+        batch: &Batch,
+        private: &[PrivateEntry],
+        key: &SigningKey,
+    ) -> Result<Self, FrameError> {
         let first = batch.records.first().map(|r| r.sequence).ok_or(FrameError::Field("sequence"))?;
         let dense = batch.records.iter().zip(first..).all(|(record, n)| record.sequence == n);
         if !dense || first == 0 {
@@ -303,15 +313,9 @@ impl Frame {
     }
 
     fn assemble(header: Header, public: &[u8], private: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Self {
-        let body = [
-            &header.encode()[..],
-            &length(public.len()),
-            public,
-            &length(private.len()),
-            private,
-            signature,
-        ]
-        .concat();
+        let body =
+            [&header.encode()[..], &length(public.len()), public, &length(private.len()), private, signature]
+                .concat();
         let bytes = [&length(body.len())[..], &crc32c::crc32c(&body).to_le_bytes(), &body].concat();
         Self { header, bytes, public_len: public.len() }
     }
@@ -375,7 +379,8 @@ impl Frame {
     /// Does the key that should have signed it hold?
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), FrameError> {
         let signature = self.bytes.last_chunk::<SIGNATURE_LEN>().ok_or(FrameError::Signature)?;
-        key.verify_strict(&self.header.hash(), &Signature::from_bytes(signature)).map_err(|_| FrameError::Signature)
+        key.verify_strict(&self.header.hash(), &Signature::from_bytes(signature))
+            .map_err(|_| FrameError::Signature)
     }
 
     /// The records, checked against the header's sequences.

@@ -139,6 +139,52 @@ impl Lane {
     }
 }
 
+impl FromStr for Lane {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let named = Self::ALL.into_iter().find(|lane| lane.name() == text);
+        named.ok_or(IdError { what: "a lane", expected: "`protected` or `activity`" })
+    }
+}
+
+/// One program run by its full name, in text `boot:pid:start:exec`. A pid is used again, this never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramRun {
+    /// The boot.
+    pub boot: BootId,
+    /// Thread-group id in the initial pid namespace.
+    pub pid: u32,
+    /// Start of the process, ns since boot.
+    pub start: u64,
+    /// How many programs the process and those it was forked from had run before it.
+    pub exec: u32,
+}
+
+impl fmt::Display for ProgramRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}:{}", self.boot, self.pid, self.start, self.exec)
+    }
+}
+
+impl FromStr for ProgramRun {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let wrong = || IdError { what: "a program run", expected: "BOOT:PID:START:EXEC" };
+        let mut parts = text.split(':');
+        let mut part = || parts.next().ok_or_else(wrong);
+        let (boot, pid, start, exec) = (part()?, part()?, part()?, part()?);
+        let run = Self {
+            boot: boot.parse()?,
+            pid: pid.parse().map_err(|_| wrong())?,
+            start: start.parse().map_err(|_| wrong())?,
+            exec: exec.parse().map_err(|_| wrong())?,
+        };
+        parts.next().is_none().then_some(run).ok_or_else(wrong)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

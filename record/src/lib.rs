@@ -14,6 +14,9 @@ pub mod private;
 pub mod frame;
 pub mod epoch;
 pub mod chain;
+pub mod event;
+pub mod ocsf;
+pub mod text;
 
 mod schema;
 

@@ -20,7 +20,13 @@ pub fn root(entries: &[PrivateEntry]) -> Option<[u8; 32]> {
 /// SHA-256(0x00 ‖ salt length ‖ salt ‖ value).
 fn leaf(entry: &PrivateEntry) -> [u8; 32] {
     let salt_len = (entry.salt.len() as u64).to_le_bytes();
-    Sha256::new().chain_update([0]).chain_update(salt_len).chain_update(&entry.salt).chain_update(&entry.value).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(salt_len)
+        .chain_update(&entry.salt)
+        .chain_update(&entry.value)
+        .finalize()
+        .into()
 }
 
 /// The largest power of two below the number of leaves splits them; depth is log2, so recursion is bounded.

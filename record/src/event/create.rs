@@ -1,0 +1,31 @@
+//! A directory, node, link or socket was made.
+
+use crate::event::{View, file};
+use crate::ocsf::{Activity, Object, Scene, class};
+use crate::v1::{Create, File, Outcome};
+
+impl View for Create {
+    fn activity(&self) -> Activity {
+        class::FILE.activity(1, "Create")
+    }
+
+    fn verb(&self) -> &'static str {
+        "create"
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome::try_from(self.outcome).unwrap_or_default()
+    }
+
+    fn files(&self) -> Vec<&File> {
+        self.file.iter().collect()
+    }
+
+    fn sentence(&self, who: &str, _scene: &Scene<'_>) -> String {
+        file::act(who, self.outcome(), "created", "create", &file::shown_or_unknown(self.file.as_ref()))
+    }
+
+    fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {
+        out.object("file", file::object_or_unknown(scene, "file", self.file.as_ref()));
+    }
+}

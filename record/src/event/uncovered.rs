@@ -1,0 +1,33 @@
+//! A process entered the kernel in a way that this mode does not decode: what it does there is not seen.
+
+use crate::event::View;
+use crate::ocsf::{Activity, Object, Scene, class, word_of};
+use crate::v1::{Entry, Uncovered};
+
+impl View for Uncovered {
+    fn activity(&self) -> Activity {
+        class::LOG.activity(class::OTHER, "Uncovered")
+    }
+
+    fn verb(&self) -> &'static str {
+        "uncovered"
+    }
+
+    fn sentence(&self, who: &str, scene: &Scene<'_>) -> String {
+        let entry = match self.entry() {
+            Entry::Compat => "32-bit system calls",
+            Entry::X32 => "x32 system calls",
+            Entry::IoUring => "io_uring",
+            Entry::Unspecified => "an entry of a kind that is not known",
+        };
+        format!("{} of {who} uses {entry}, which this mode does not decode", scene.program())
+    }
+
+    fn attributes(&self, _scene: &Scene<'_>, out: &mut Object) {
+        class::log(out);
+    }
+
+    fn unmapped(&self, _scene: &Scene<'_>, out: &mut Object) {
+        out.text("entry", &word_of("ENTRY_", self.entry().as_str_name()));
+    }
+}
