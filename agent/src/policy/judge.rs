@@ -1,0 +1,544 @@
+//! The verdict on one event: a pure function of the policy and the event.
+
+use graven_record::id::Lane;
+use graven_record::v1::record::Event;
+use graven_record::v1::{self, Decision, File, Outcome, PathSource, Severity, Subject, Verdict};
+
+use super::document::Mode;
+use super::places::{Class, Place};
+use super::{Judged, Policy};
+use crate::attribute::Attributed;
+
+/// S_IFMT and S_IFDIR of `st_mode`.
+const TYPE: u32 = 0o170_000;
+const DIRECTORY: u32 = 0o040_000;
+
+/// Judges what a process did.
+pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
+    let (verdict, lane) = decide(policy, &seen.subject, &seen.event);
+    let record = v1::Record {
+        boot_time: seen.at,
+        subject: Some(seen.subject),
+        verdict: Some(verdict),
+        source: Some(seen.source),
+        event: Some(seen.event),
+        ..v1::Record::default()
+    };
+    Judged { record, lane, private: seen.private }
+}
+
+/// Judges a record of the logger itself: it has no subject, and always goes into the protected lane.
+pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
+    let record = v1::Record {
+        boot_time: at,
+        verdict: Some(decide_own(policy, &event)),
+        event: Some(event),
+        ..v1::Record::default()
+    };
+    Judged { record, lane: Lane::Protected, private: Vec::new() }
+}
+
+fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {
+    match event {
+        Event::Exec(exec) => decide_exec(policy, subject, exec),
+        Event::Exit(_) => (log("", ""), Lane::Activity),
+        _ => match change(event) {
+            Some(change) => decide_change(policy, subject, &change),
+            None => (decide_own(policy, event), Lane::Protected),
+        },
+    }
+}
+
+/// What a change touched.
+struct Change<'a> {
+    files: Vec<&'a File>,
+    outcome: Outcome,
+    /// Whole directories move with it.
+    moves: bool,
+}
+
+fn change(event: &Event) -> Option<Change<'_>> {
+    let (files, outcome, moves) = match event {
+        Event::Open(open) => (vec![&open.file], open.outcome(), false),
+        Event::Modify(modify) => (vec![&modify.file], Outcome::Success, false),
+        Event::Create(create) => (vec![&create.file], create.outcome(), false),
+        Event::Unlink(unlink) => (vec![&unlink.file], unlink.outcome(), false),
+        Event::Rename(rename) => (vec![&rename.from, &rename.to, &rename.replaced], rename.outcome(), true),
+        Event::Attr(attr) => (vec![&attr.file], attr.outcome(), false),
+        _ => return None,
+    };
+    Some(Change { files: files.into_iter().flatten().collect(), outcome, moves })
+}
+
+/// What the worst side of a change came to, weakest first.
+enum Side<'a> {
+    Mutable(&'a str),
+    Elsewhere,
+    Allowed(&'a str),
+    /// The beginning of the path is missing, so nobody can say where it is.
+    Unknown,
+    Protected {
+        place: &'a Place,
+        above: bool,
+    },
+}
+
+fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Verdict, Lane) {
+    let sides = change.files.iter().map(|file| side(policy, subject, file, change.moves));
+    let worst = sides.max_by_key(weight).unwrap_or(Side::Elsewhere);
+    match worst {
+        Side::Mutable(rule) => {
+            let reason = "changes by design".to_owned();
+            (verdict(Decision::Ignore, Severity::Info, rule, reason), Lane::Activity)
+        }
+        Side::Elsewhere => (log("", "neither protected nor mutable"), Lane::Activity),
+        Side::Allowed(rule) => {
+            (log(rule, "a protected place, and this writer may change it"), Lane::Protected)
+        }
+        Side::Unknown => {
+            let reason = "the path is too deep to be read whole, so its place is unknown".to_owned();
+            (alert(policy, Severity::Medium, "", reason), Lane::Protected)
+        }
+        Side::Protected { place, above } => {
+            let Class::Protect(severity) = place.class else { return (log("", ""), Lane::Activity) };
+            let reason = protected(place, above, change.outcome);
+            (alert(policy, severity, &place.rule, reason), Lane::Protected)
+        }
+    }
+}
+
+fn protected(place: &Place, above: bool, outcome: Outcome) -> String {
+    let what = if above {
+        format!("{} is protected and moves with its directory", place.pattern)
+    } else {
+        format!("{} is protected and no allow.write covers this path and writer", place.pattern)
+    };
+    match outcome {
+        Outcome::Refused => format!("{what}; the kernel refused the attempt"),
+        Outcome::Reported => format!("{what}; the call reported success and nothing else confirms it"),
+        _ => what,
+    }
+}
+
+fn weight(side: &Side<'_>) -> (u8, i32) {
+    match side {
+        Side::Mutable(_) => (0, 0),
+        Side::Elsewhere => (1, 0),
+        Side::Allowed(_) => (2, 0),
+        Side::Unknown => (3, Severity::Medium as i32),
+        Side::Protected { place, .. } => match place.class {
+            Class::Protect(severity) => (3, severity as i32),
+            Class::Mutable => (0, 0),
+        },
+    }
+}
+
+/// Every name of a file counts: a bind mount must not hide a protected one.
+fn side<'a>(policy: &'a Policy, subject: &Subject, file: &File, moves: bool) -> Side<'a> {
+    if file.cut && file.path_source() != PathSource::Argument {
+        return Side::Unknown;
+    }
+    let names = std::iter::once(&file.path).chain(&file.aliases);
+    let sides = names.map(|name| side_of_name(policy, subject, name, moves && may_be_directory(file)));
+    sides.max_by_key(weight).unwrap_or(Side::Elsewhere)
+}
+
+fn side_of_name<'a>(policy: &'a Policy, subject: &Subject, name: &[u8], moves: bool) -> Side<'a> {
+    let nearest = policy.places.nearest(name);
+    match nearest.map(|place| (place, place.class)) {
+        Some((place, Class::Protect(_))) => match policy.allowed.entry(name, subject) {
+            Some(rule) => Side::Allowed(rule),
+            None => Side::Protected { place, above: false },
+        },
+        other => match moves.then(|| policy.places.protected_below(name)).flatten() {
+            Some(place) => Side::Protected { place, above: true },
+            None => other.map_or(Side::Elsewhere, |(place, _)| Side::Mutable(&place.rule)),
+        },
+    }
+}
+
+fn may_be_directory(file: &File) -> bool {
+    file.mode == 0 || file.mode & TYPE == DIRECTORY
+}
+
+fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict, Lane) {
+    let rules = &policy.exec;
+    let nameless = exec.memfd || exec.deleted;
+    let file = exec.file.as_ref();
+    let path = file.map_or(&[][..], |file| &file.path);
+    if !nameless {
+        if let Some((rule, severity)) = rules.allowed(path, subject) {
+            let reason = "this program may run here".to_owned();
+            return (verdict(Decision::Log, severity, rule, reason), Lane::Activity);
+        }
+    }
+    let mut names =
+        std::iter::once(path).chain(file.iter().flat_map(|file| file.aliases.iter().map(Vec::as_slice)));
+    let (place, reason) = if exec.memfd && rules.deny_memfd {
+        ("memfd", "the program has no file: it was run from memory".to_owned())
+    } else if exec.deleted && rules.deny_deleted {
+        ("deleted", "the program's file has no name any more".to_owned())
+    } else if let Some(place) = names.find_map(|name| rules.denied(name)) {
+        (place, format!("programs in {place} are never part of the image"))
+    } else {
+        return (log("", ""), Lane::Activity);
+    };
+    (alert(policy, rules.otherwise, &format!("exec.deny_from \"{place}\""), reason), Lane::Protected)
+}
+
+/// The logger's own state: not the policy's to soften, so `learn` does not apply.
+fn decide_own(policy: &Policy, event: &Event) -> Verdict {
+    match event {
+        Event::Lost(lost) => {
+            let reason = format!("{} events were lost", lost.count);
+            verdict(Decision::Alert, Severity::Medium, "", reason)
+        }
+        Event::PolicyChange(change) if !change.refused.is_empty() => {
+            let reason = "a new policy was refused and the old one stays".to_owned();
+            verdict(Decision::Alert, Severity::High, "", reason)
+        }
+        Event::Start(_) => match &policy.mismatch {
+            Some(differs) => {
+                verdict(Decision::Alert, Severity::High, "image.policy_mismatch", differs.clone())
+            }
+            None => log("", ""),
+        },
+        Event::Uncovered(_) => log("", "what this process does from here on is not decoded"),
+        _ => log("", ""),
+    }
+}
+
+fn alert(policy: &Policy, severity: Severity, rule: &str, reason: String) -> Verdict {
+    match policy.mode {
+        Mode::Alert => verdict(Decision::Alert, severity, rule, reason),
+        Mode::Learn => verdict(Decision::Log, severity, rule, format!("learning, so no alert: {reason}")),
+    }
+}
+
+fn log(rule: &str, reason: &str) -> Verdict {
+    verdict(Decision::Log, Severity::Info, rule, reason.to_owned())
+}
+
+fn verdict(decision: Decision, severity: Severity, rule: &str, reason: String) -> Verdict {
+    Verdict { decision: decision.into(), severity: severity.into(), rule: rule.to_owned(), reason }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod tests {
+    use std::path::Path;
+
+    use graven_record::v1::Process;
+    use proptest::prelude::*;
+
+    use super::super::host::fake::FakeHost;
+    use super::*;
+
+    const POLICY: &str = r#"
+schema = 1
+[policy]
+name = "t"
+version = "1"
+[image]
+id = "os-release:ID"
+match = { id = "debian" }
+[[protect]]
+name = "system"
+paths = ["/usr", "/bin"]
+severity = "critical"
+[[protect]]
+name = "configuration"
+paths = ["/etc", "/srv/www", "/home/*/.ssh"]
+severity = "high"
+[[mutable]]
+name = "state"
+paths = ["/tmp", "/var", "/home"]
+[[allow.write]]
+name = "certificates"
+paths = ["/etc/letsencrypt/**"]
+writer = { exe = "/bin/certbot", unit = ["certbot*.service"], user = "root", parent = "/usr/lib/systemd/systemd" }
+[exec]
+otherwise = "medium"
+[exec.image]
+deny_from = ["memfd", "deleted", "/tmp", "/var/run"]
+[[exec.allow]]
+name = "plug-ins"
+exe = ["/tmp/plugins/*"]
+parent = "/usr/bin/containerd"
+severity = "low"
+"#;
+
+    fn policy_of(text: &str) -> Policy {
+        let host = FakeHost::new(&[
+            "/usr/bin/certbot",
+            "/bin -> /usr/bin",
+            "/run",
+            "/var/run -> /run",
+            "/etc",
+            "/tmp",
+        ])
+        .file("/etc/os-release", b"ID=debian\n");
+        Policy::parse(text.as_bytes(), Path::new("t.toml"), v1::Trust::Explicit, &host).unwrap()
+    }
+
+    fn policy() -> Policy {
+        policy_of(POLICY)
+    }
+
+    fn file(path: &str) -> Option<File> {
+        Some(File { path: path.into(), ..File::default() })
+    }
+
+    fn seen(event: Event) -> Attributed {
+        Attributed {
+            at: 7,
+            subject: Subject::default(),
+            source: v1::Source::default(),
+            event,
+            private: vec![b"argv".to_vec()],
+        }
+    }
+
+    fn open(path: &str) -> Event {
+        Event::Open(v1::Open {
+            file: file(path),
+            outcome: Outcome::Success.into(),
+            writable: true,
+            ..v1::Open::default()
+        })
+    }
+
+    fn rename(from: &str, to: &str) -> Event {
+        Event::Rename(v1::Rename { from: file(from), to: file(to), ..v1::Rename::default() })
+    }
+
+    fn exec(path: &str) -> v1::Exec {
+        v1::Exec { file: file(path), ..v1::Exec::default() }
+    }
+
+    /// "alert high configuration protected", without the reason.
+    fn said(event: Event) -> String {
+        say(&judge(&policy(), seen(event)))
+    }
+
+    fn say(judged: &Judged) -> String {
+        let verdict = judged.record.verdict.as_ref().unwrap();
+        let decision = verdict.decision().as_str_name().trim_start_matches("DECISION_").to_lowercase();
+        let severity = verdict.severity().as_str_name().trim_start_matches("SEVERITY_").to_lowercase();
+        format!("{decision} {severity} [{}] {}", verdict.rule, judged.lane.name())
+    }
+
+    #[test]
+    fn a_change_is_judged_by_its_place() {
+        for (path, expected) in [
+            ("/etc/motd", "alert high [configuration] protected"),
+            ("/etc", "alert high [configuration] protected"),
+            ("/usr/bin/ls", "alert critical [system] protected"),
+            ("/bin", "alert critical [system] protected"),
+            ("/home/bob/.ssh/authorized_keys", "alert high [configuration] protected"),
+            ("/home/bob/notes", "ignore info [state] activity"),
+            ("/tmp/x", "ignore info [state] activity"),
+            ("/opt/x", "log info [] activity"),
+            ("fs:8:1:/etc/motd", "log info [] activity"),
+            ("etc/motd", "log info [] activity"),
+        ] {
+            assert_eq!(said(open(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_change_of_a_protected_place_is_an_alert() {
+        let file = file("/etc/motd");
+        for event in [
+            Event::Open(v1::Open { file: file.clone(), ..v1::Open::default() }),
+            Event::Modify(v1::Modify { file: file.clone(), ..v1::Modify::default() }),
+            Event::Create(v1::Create { file: file.clone(), ..v1::Create::default() }),
+            Event::Unlink(v1::Unlink { file: file.clone(), ..v1::Unlink::default() }),
+            Event::Attr(v1::Attr { file, ..v1::Attr::default() }),
+            rename("/etc/motd", "/tmp/motd"),
+            rename("/tmp/motd", "/etc/motd"),
+        ] {
+            assert_eq!(said(event), "alert high [configuration] protected");
+        }
+    }
+
+    #[test]
+    fn the_worse_side_of_a_rename_decides_and_what_it_replaced_counts() {
+        assert_eq!(said(rename("/etc/x", "/usr/x")), "alert critical [system] protected");
+        assert_eq!(said(rename("/tmp/x", "/opt/x")), "log info [] activity");
+        let over = v1::Rename {
+            from: file("/tmp/a"),
+            to: file("/tmp/b"),
+            replaced: file("/usr/b"),
+            ..v1::Rename::default()
+        };
+        assert_eq!(said(Event::Rename(over)), "alert critical [system] protected");
+    }
+
+    #[test]
+    fn moving_a_directory_moves_the_protected_places_in_it() {
+        assert_eq!(said(rename("/srv", "/srv.old")), "alert high [configuration] protected");
+        assert_eq!(said(rename("/home/bob", "/tmp/bob")), "alert high [configuration] protected");
+        let plain_file = |path: &str| Some(File { path: path.into(), mode: 0o100_644, ..File::default() });
+        let event =
+            v1::Rename { from: plain_file("/home/a"), to: plain_file("/home/b"), ..v1::Rename::default() };
+        assert_eq!(said(Event::Rename(event)), "ignore info [state] activity");
+    }
+
+    #[test]
+    fn a_bind_mount_hides_nothing() {
+        let aliased =
+            File { path: b"/tmp/m/motd".to_vec(), aliases: vec![b"/etc/motd".to_vec()], ..File::default() };
+        let event = Event::Open(v1::Open { file: Some(aliased), ..v1::Open::default() });
+        assert_eq!(said(event), "alert high [configuration] protected");
+    }
+
+    #[test]
+    fn a_path_without_its_beginning_is_never_taken_for_mutable() {
+        let cut = File { path: b"/tmp/x".to_vec(), cut: true, ..File::default() };
+        let event = Event::Open(v1::Open { file: Some(cut), ..v1::Open::default() });
+        assert_eq!(said(event), "alert medium [] protected");
+    }
+
+    #[test]
+    fn a_refused_attempt_is_an_alert_that_says_so() {
+        let event = Event::Unlink(v1::Unlink { file: file("/etc/motd"), outcome: Outcome::Refused.into() });
+        let judged = judge(&policy(), seen(event));
+        assert_eq!(say(&judged), "alert high [configuration] protected");
+        assert!(judged.record.verdict.unwrap().reason.contains("refused"));
+    }
+
+    fn certbot() -> Subject {
+        Subject {
+            process: Some(Process { exe: b"/usr/bin/certbot".to_vec(), ..Process::default() }),
+            ancestors: vec![Process { exe: b"/usr/lib/systemd/systemd".to_vec(), ..Process::default() }],
+            unit: "certbot-renew.service".to_owned(),
+            user: "root".to_owned(),
+            ..Subject::default()
+        }
+    }
+
+    fn said_of(subject: Subject, event: Event) -> String {
+        say(&judge(&policy(), Attributed { subject, ..seen(event) }))
+    }
+
+    #[test]
+    fn an_allowed_writer_is_logged_and_only_when_every_key_matches() {
+        let key = || open("/etc/letsencrypt/live/key.pem");
+        assert_eq!(said_of(certbot(), key()), "log info [certificates] protected");
+        assert_eq!(said_of(certbot(), open("/etc/letsencrypt")), "alert high [configuration] protected");
+        assert_eq!(
+            said_of(certbot(), rename("/etc/letsencrypt/a", "/etc/b")),
+            "alert high [configuration] protected"
+        );
+        let others = [
+            Subject { unit: "nginx.service".to_owned(), ..certbot() },
+            Subject { unit: String::new(), ..certbot() },
+            Subject { user: "bob".to_owned(), ..certbot() },
+            Subject { process: None, ..certbot() },
+            Subject { ancestors: Vec::new(), ..certbot() },
+        ];
+        for subject in others {
+            assert_eq!(said_of(subject, key()), "alert high [configuration] protected");
+        }
+    }
+
+    #[test]
+    fn a_program_is_judged_by_where_it_lies() {
+        assert_eq!(said(Event::Exec(exec("/usr/bin/ls"))), "log info [] activity");
+        assert_eq!(said(Event::Exec(exec("/tmp/x"))), "alert medium [exec.deny_from \"/tmp\"] protected");
+        assert_eq!(said(Event::Exec(exec("/run/x"))), "alert medium [exec.deny_from \"/var/run\"] protected");
+        let memfd = v1::Exec { memfd: true, ..exec("fs:0:1:/memfd:x") };
+        assert_eq!(said(Event::Exec(memfd)), "alert medium [exec.deny_from \"memfd\"] protected");
+        let deleted = v1::Exec { deleted: true, ..exec("/usr/bin/x") };
+        assert_eq!(said(Event::Exec(deleted)), "alert medium [exec.deny_from \"deleted\"] protected");
+    }
+
+    #[test]
+    fn an_exec_allow_is_an_exception_for_one_program_of_one_parent() {
+        let child_of = |parent: &str| Subject {
+            ancestors: vec![Process { exe: parent.into(), ..Process::default() }],
+            ..Subject::default()
+        };
+        let plugin = || Event::Exec(exec("/tmp/plugins/bridge"));
+        assert_eq!(said_of(child_of("/usr/bin/containerd"), plugin()), "log low [plug-ins] activity");
+        assert_eq!(
+            said_of(child_of("/usr/bin/bash"), plugin()),
+            "alert medium [exec.deny_from \"/tmp\"] protected"
+        );
+        let deleted = Event::Exec(v1::Exec { deleted: true, ..exec("/tmp/plugins/bridge") });
+        assert!(said_of(child_of("/usr/bin/containerd"), deleted).starts_with("alert"));
+    }
+
+    #[test]
+    fn learning_turns_the_policys_alerts_into_logs_that_say_so() {
+        let learn = policy_of(&POLICY.replace("version = \"1\"", "version = \"1\"\nmode = \"learn\""));
+        let judged = judge(&learn, seen(open("/etc/motd")));
+        assert_eq!(say(&judged), "log high [configuration] protected");
+        assert!(judged.record.verdict.unwrap().reason.starts_with("learning"));
+        let lost = own(&learn, 1, Event::Lost(v1::Lost { count: 3, ..v1::Lost::default() }));
+        assert_eq!(say(&lost), "alert medium [] protected");
+    }
+
+    #[test]
+    fn the_loggers_own_records_go_into_the_protected_lane() {
+        let policy = policy();
+        assert_eq!(say(&own(&policy, 1, Event::Stop(v1::Stop::default()))), "log info [] protected");
+        assert_eq!(say(&own(&policy, 1, Event::Start(v1::Start::default()))), "log info [] protected");
+        assert_eq!(said(Event::Uncovered(v1::Uncovered::default())), "log info [] protected");
+        assert_eq!(own(&policy, 1, Event::Stop(v1::Stop::default())).record.subject, None);
+    }
+
+    #[test]
+    fn a_policy_for_another_image_starts_with_an_alert() {
+        let other = policy_of(&POLICY.replace("{ id = \"debian\" }", "{ id = \"flatcar\" }"));
+        let start = own(&other, 1, Event::Start(v1::Start::default()));
+        assert_eq!(say(&start), "alert high [image.policy_mismatch] protected");
+        assert!(!other.warnings().is_empty());
+    }
+
+    #[test]
+    fn the_built_in_policy_loads_and_has_no_problem() {
+        let policy = Policy::embedded().unwrap();
+        assert_eq!(policy.about().name, "default");
+        assert_eq!(policy.about().hash.len(), 32);
+        assert!(policy.marks().iter().any(|mark| mark.path == Path::new("/etc")));
+    }
+
+    fn any_file() -> impl Strategy<Value = Option<File>> {
+        let path = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "(/(etc|usr|tmp|home|bob|.ssh|\\*|\\.\\.)){0,5}/?".prop_map(String::into_bytes),
+        ];
+        prop::option::of(
+            (path.clone(), prop::collection::vec(path, 0..3), any::<bool>(), any::<u32>())
+                .prop_map(|(path, aliases, cut, mode)| File { path, aliases, cut, mode, ..File::default() }),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_gets_a_verdict(
+            a in any_file(), b in any_file(), c in any_file(),
+            outcome in -1i32..5, memfd: bool, deleted: bool, kind in 0..8u8,
+        ) {
+            let event = match kind {
+                0 => Event::Open(v1::Open { file: a, outcome, ..v1::Open::default() }),
+                1 => Event::Modify(v1::Modify { file: a, ..v1::Modify::default() }),
+                2 => Event::Create(v1::Create { file: a, outcome }),
+                3 => Event::Unlink(v1::Unlink { file: a, outcome }),
+                4 => Event::Rename(v1::Rename { from: a, to: b, replaced: c, exchange: memfd, outcome }),
+                5 => Event::Attr(v1::Attr { file: a, outcome, ..v1::Attr::default() }),
+                6 => Event::Exec(v1::Exec { file: a, memfd, deleted, ..v1::Exec::default() }),
+                _ => Event::Exit(v1::Exit::default()),
+            };
+            let judged = judge(&policy(), seen(event.clone()));
+            let verdict = judged.record.verdict.as_ref().unwrap();
+            prop_assert_ne!(verdict.decision(), Decision::Unspecified);
+            prop_assert_ne!(verdict.severity(), Severity::Unspecified);
+            prop_assert!(verdict.decision() != Decision::Alert || judged.lane == Lane::Protected);
+            prop_assert_eq!(judged.record.event, Some(event));
+            prop_assert_eq!(judged.private, vec![b"argv".to_vec()]);
+        }
+    }
+}
