@@ -61,9 +61,10 @@ pub(super) fn load() -> Result<Ebpf, SensorError> {
     if !rustix::process::geteuid().is_root() {
         return Err(SensorError::NotRoot);
     }
-    let offsets = offsets::of_running_kernel()?;
+    let known = offsets::of_running_kernel()?;
     let mut ebpf = EbpfLoader::new()
-        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("OFFSETS", known.offsets.as_bytes(), true)
+        .override_global("INODE_LEAVING", &known.inode_leaving, true)
         .load(super::OBJECT)
         .map_err(load_error)?;
     for name in ON_REQUEST {
@@ -123,7 +124,7 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
 
 /// Attaches all; what is not required may be refused, with the reason kept.
 pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<Hook>, SensorError> {
-    let btf = Btf::from_sys_fs().map_err(|error| SensorError::Btf(error.to_string()))?;
+    let btf = Btf::from_sys_fs().map_err(|_| SensorError::Btf)?;
     let mut hooks = Vec::new();
     for (name, required, without) in HOOKS {
         let refused = match (attach_one(ebpf, &btf, name), required) {

@@ -5,6 +5,7 @@
 //! looks at what a record says, waits for a disk, or exempts a process. It fails when the kernel refuses a
 //! program that nothing can stand in for, with the kernel's own words and the remedy.
 
+mod btf;
 mod offsets;
 mod attach;
 mod marks;
@@ -43,8 +44,8 @@ pub enum SensorError {
     #[error("the kernel has no BTF ({BTF} cannot be read): use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf(#[source] std::io::Error),
     /// It cannot be understood.
-    #[error("the kernel's BTF cannot be read: {0}")]
-    Btf(String),
+    #[error("the kernel's BTF ({BTF}) is damaged or of a newer format than this release reads")]
+    Btf,
     /// A field that the sensor needs is not in this kernel.
     #[error("this kernel has no field {structure}.{field}: it is newer or older than the sensor knows; please report the kernel's version")]
     Field {
@@ -122,7 +123,6 @@ pub struct Counters {
 }
 
 /// The loaded sensor. Dropping it detaches everything.
-#[derive(Debug)]
 pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,

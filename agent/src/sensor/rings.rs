@@ -21,7 +21,6 @@ const BUSY: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_millis(50);
 
 /// The three rings' reading side.
-#[derive(Debug)]
 pub struct Drain {
     rings: [RingBuf<MapData>; 3],
     pause: Duration,
