@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use zerocopy::IntoBytes;
@@ -123,25 +124,29 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
 }
 
 /// Attaches all; what is not required may be refused, with the reason kept.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<Hook>, SensorError> {
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<Hook>, Vec<BtfTracePointLink>), SensorError> {
     let btf = Btf::from_sys_fs().map_err(|_| SensorError::Btf)?;
     let mut hooks = Vec::new();
+    let mut links = Vec::new();
     for (name, required, without) in HOOKS {
         let refused = match (attach_one(ebpf, &btf, name), required) {
-            (Ok(()), _) => None,
+            (Ok(link), _) => {
+                links.push(link);
+                None
+            }
             (Err(error), Required::Yes) => return Err(error),
             (Err(error), Required::No) => Some(reason(&error)),
         };
         hooks.push(Hook { name, refused, without });
     }
-    Ok(hooks)
+    Ok((hooks, links))
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), SensorError> {
+fn attach_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<BtfTracePointLink, SensorError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
     program.load(name, btf).map_err(|source| program_error(name, source))?;
-    program.attach().map_err(|source| program_error(name, source))?;
-    Ok(())
+    let link = program.attach().map_err(|source| program_error(name, source))?;
+    program.take_link(link).map_err(|source| program_error(name, source))
 }
 
 /// An error with its causes, in one line.

@@ -49,6 +49,20 @@ pub struct Mark {
     pub class: MarkClass,
 }
 
+/// Adds the roots of the mounts: the kernel's walk ends at the root of a file system, so each mount point
+/// carries on what holds at its place.
+pub fn with_mounts<'a>(marks: Vec<Mark>, mounts: impl Iterator<Item = &'a Path>) -> Vec<Mark> {
+    let by_path: BTreeMap<PathBuf, MarkClass> = marks.into_iter().map(|m| (m.path, m.class)).collect();
+    let inherited: Vec<(PathBuf, MarkClass)> = mounts
+        .filter(|mount| !by_path.contains_key(*mount))
+        .filter_map(|mount| {
+            let class = mount.ancestors().find_map(|ancestor| by_path.get(ancestor))?;
+            Some((mount.to_path_buf(), *class))
+        })
+        .collect();
+    by_path.into_iter().chain(inherited).map(|(path, class)| Mark { path, class }).collect()
+}
+
 /// The table and what keeps its inodes in memory.
 pub(super) struct Marks {
     table: HashMap<MapData, u64, [u8; 16]>,
@@ -184,4 +198,27 @@ fn run(ebpf: &mut Ebpf, name: &'static str, argument: u64) -> Result<(), SensorE
         .test_run(options)
         .map(drop)
         .map_err(|source| SensorError::Program { name, source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_below_a_root_carries_on_what_holds_there() {
+        let mark = |path: &str, class| Mark { path: path.into(), class };
+        let marks = vec![mark("/", MarkClass::Mutable), mark("/etc", MarkClass::Protect)];
+        let mounts = ["/", "/etc/ssl", "/proc"].map(Path::new);
+        let all = with_mounts(marks, mounts.into_iter());
+        let class = |path: &str| all.iter().find(|m| m.path == Path::new(path)).map(|m| m.class);
+        assert_eq!(class("/etc/ssl"), Some(MarkClass::Protect));
+        assert_eq!(class("/proc"), Some(MarkClass::Mutable));
+        assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn a_mount_that_no_root_covers_gets_no_mark() {
+        let marks = vec![Mark { path: "/etc".into(), class: MarkClass::Protect }];
+        assert_eq!(with_mounts(marks, [Path::new("/srv")].into_iter()).len(), 1);
+    }
 }

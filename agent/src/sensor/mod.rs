@@ -16,11 +16,12 @@ use std::path::PathBuf;
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::ProgramError;
+use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Ebpf, EbpfError};
 use graven_abi::counter;
 
 pub use attach::{Hook, Required};
-pub use marks::{Mark, MarkClass};
+pub use marks::{Mark, MarkClass, with_mounts};
 pub use merge::Merge;
 pub use rings::{Drain, Drained};
 
@@ -126,6 +127,7 @@ pub struct Counters {
 pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
+    links: Vec<BtfTracePointLink>,
     marks: marks::Marks,
     counters: PerCpuArray<MapData, u64>,
 }
@@ -139,7 +141,7 @@ impl Sensor {
         let table: HashMap<MapData, u64, [u8; 16]> = HashMap::try_from(take(&mut ebpf, "MARKS")?)
             .map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
-        Ok(Self { ebpf, hooks: Vec::new(), marks, counters })
+        Ok(Self { ebpf, hooks: Vec::new(), links: Vec::new(), marks, counters })
     }
 
     /// Sets the policy's roots, all at once; what was marked before is forgotten.
@@ -155,8 +157,13 @@ impl Sensor {
     /// Attaches everything. What this kernel does not have and the sensor can do without is said in
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
-        self.hooks = attach::attach(&mut self.ebpf)?;
+        (self.hooks, self.links) = attach::attach(&mut self.ebpf)?;
         Ok(())
+    }
+
+    /// Takes everything off its hooks. What lies in the rings stays to be read, the counters too.
+    pub fn detach(&mut self) {
+        self.links.clear();
     }
 
     /// What hangs on what.

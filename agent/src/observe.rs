@@ -1,0 +1,149 @@
+//! `observe`: the sensor and the stages up to the verdict, on standard output. No keys, no spool, no network.
+
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use graven_record::id::{BootId, HostId};
+use graven_record::ocsf::{self, Envelope};
+use graven_record::v1::{Context, PrivateEntry, Trust};
+use graven_record::{text, v1};
+
+use crate::attribute::Attribution;
+use crate::cli::{Format, Observe};
+use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
+use crate::policy::{Judged, Policy};
+use crate::seal::{Now, this_boot};
+use crate::sensor::Sensor;
+use crate::{context, roots, signal};
+
+/// How long a quiet loop waits before it looks at the roots again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Runs until SIGINT or SIGTERM, or until nobody reads any more.
+pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
+    let policy = match &arguments.policy {
+        Some(path) => Policy::load(path, Trust::Explicit)?,
+        None => Policy::embedded()?,
+    };
+    let mut printer = Printer {
+        format: arguments.format,
+        all: arguments.all,
+        boot: this_boot().context("cannot read the boot id")?,
+        context: context::of_this_host(&policy),
+        out: BufWriter::new(io::stdout()),
+        sequence: 0,
+    };
+    let mut sensor = Sensor::load()?;
+    let mut attribution = Attribution::new().context("cannot read /proc")?;
+    sensor.mark(&roots::wanted(&policy, &attribution, &[], arguments.all))?;
+    let collector = collect(sensor.rings()?)?;
+    sensor.attach()?;
+    attribution.seed();
+    let mut pipeline = Pipeline::new(attribution, policy);
+    signal::stop_on_signal(collector.outgoing.clone())?;
+    eprintln!("ready");
+    loop {
+        match collector.incoming.recv_timeout(LOOK) {
+            Ok(Collected::Records(records)) => {
+                for raw in &records {
+                    match pipeline.judge(raw) {
+                        Ok(Some(judged)) => printer.print(&judged)?,
+                        Ok(None) => {}
+                        Err(error) => eprintln!("a record could not be read: {error}"),
+                    }
+                }
+                if !printer.flush()? {
+                    return Ok(());
+                }
+            }
+            Ok(Collected::Stop) => break,
+            Ok(Collected::Failed(error)) => return Err(error.into()),
+            Err(_timeout) => {}
+        }
+        if sensor.marks_stale() | pipeline.attribution().refresh() {
+            let wanted = roots::wanted(pipeline.policy(), pipeline.attribution(), &[], arguments.all);
+            sensor.mark(&wanted)?;
+        }
+    }
+    sensor.detach();
+    for collected in collector.finish().iter() {
+        if let Collected::Records(records) = collected {
+            for raw in &records {
+                if let Ok(Some(judged)) = pipeline.judge(raw) {
+                    printer.print(&judged)?;
+                }
+            }
+        }
+    }
+    printer.flush()?;
+    say_losses(&sensor)
+}
+
+fn say_losses(sensor: &Sensor) -> anyhow::Result<()> {
+    let counters = sensor.counters()?;
+    let skipped: u64 = sensor.skipped().iter().map(|(_, misses)| misses).sum();
+    let lost: u64 = counters.lost.iter().sum::<u64>() + counters.state_full + skipped;
+    if lost > 0 {
+        eprintln!("{lost} events were lost: {counters:?}, skipped by the kernel: {skipped}");
+    }
+    Ok(())
+}
+
+struct Printer {
+    format: Format,
+    all: bool,
+    boot: BootId,
+    context: Context,
+    out: BufWriter<io::Stdout>,
+    sequence: u64,
+}
+
+impl Printer {
+    fn print(&mut self, judged: &Judged) -> io::Result<()> {
+        if is_ignored(judged) && !self.all {
+            return Ok(());
+        }
+        self.sequence += 1;
+        let now = Now::read();
+        let record = v1::Record {
+            sequence: self.sequence,
+            time: now.wall.saturating_sub(now.boot.saturating_sub(judged.record.boot_time)),
+            ..judged.record.clone()
+        };
+        let private: Vec<PrivateEntry> = judged
+            .private
+            .iter()
+            .map(|value| PrivateEntry { salt: Vec::new(), value: value.clone() })
+            .collect();
+        let envelope = Envelope {
+            host: HostId([0; 32]),
+            boot: self.boot,
+            lane: Some(judged.lane),
+            context: &self.context,
+            private: &private,
+            frame_hash: None,
+        };
+        let line = match self.format {
+            Format::Ocsf => ocsf::compact(&ocsf::render(&envelope, &record)),
+            Format::Text => text::line(&envelope, &record).to_string(),
+        };
+        self.ignore_closed(|out| writeln!(out, "{line}")).map(drop)
+    }
+
+    /// False when the reader has gone (`observe | head`): that is no error.
+    fn flush(&mut self) -> io::Result<bool> {
+        self.ignore_closed(Write::flush)
+    }
+
+    fn ignore_closed(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<io::Stdout>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        match write(&mut self.out) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The stages, in order: a ring's bytes become a judged record.
+//!
+//! ```text
+//! sensor (Raw) → decode (Observed) → attribute (Attributed) → policy (Judged) → seal (Frame) → spool ── ship
+//! ```
+//! [`Pipeline`] is the part without I/O of its own; [`collect`] is the thread that feeds it from the rings;
+//! `watch` and `observe` put a sink behind it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use graven_record::v1::Decision;
+use graven_record::v1::record::Event;
+
+use crate::attribute::Attribution;
+use crate::decode::{DecodeError, decode};
+use crate::policy::{Judged, Policy, judge};
+use crate::sensor::{Drain, Merge, Raw, SensorError};
+
+/// Rounds of the rings that wait for the stages behind. When they are all taken the rings themselves are the
+/// buffer, and what finds no room there is counted by the kernel, by kind.
+const ROUNDS: usize = 8;
+
+/// From bytes to verdicts.
+#[derive(Debug)]
+pub struct Pipeline {
+    attribution: Attribution,
+    policy: Policy,
+    ignored: u64,
+    undecodable: u64,
+}
+
+impl Pipeline {
+    /// The stages with their state.
+    pub fn new(attribution: Attribution, policy: Policy) -> Self {
+        Self { attribution, policy, ignored: 0, undecodable: 0 }
+    }
+
+    /// One record through decode, attribute and policy. None for what only feeds the process table.
+    pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
+        let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
+        let Some(attributed) = self.attribution.attribute(observed) else { return Ok(None) };
+        let judged = judge(&self.policy, attributed);
+        self.remember(&judged);
+        Ok(Some(judged))
+    }
+
+    /// What a kept record names must stay known until its exit is a record too.
+    fn remember(&mut self, judged: &Judged) {
+        if is_ignored(judged) {
+            self.ignored += 1;
+        } else if let Some(subject) = &judged.record.subject
+            && !matches!(judged.record.event, Some(Event::Exit(_)))
+        {
+            self.attribution.refer(subject);
+        }
+    }
+
+    /// The policy that judges.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The table of processes, users and mounts.
+    pub fn attribution(&mut self) -> &mut Attribution {
+        &mut self.attribution
+    }
+
+    /// Events judged `ignore` so far.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Records that were none, so far.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+}
+
+/// Did the policy say that this is not worth a record?
+pub fn is_ignored(judged: &Judged) -> bool {
+    judged.record.verdict.as_ref().is_some_and(|verdict| verdict.decision() == Decision::Ignore)
+}
+
+/// What the collecting thread hands over.
+#[derive(Debug)]
+pub enum Collected {
+    /// Records in the order in which they happened.
+    Records(Vec<Raw>),
+    /// The rings cannot be read any more.
+    Failed(SensorError),
+    /// The agent was asked to stop.
+    Stop,
+}
+
+/// The thread that empties the rings.
+#[derive(Debug)]
+pub struct Collector {
+    /// What it hands over; ends when it has stopped and everything was handed over.
+    pub incoming: Receiver<Collected>,
+    /// To ask for a stop from elsewhere.
+    pub outgoing: SyncSender<Collected>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Starts it.
+pub fn collect(drain: Drain) -> std::io::Result<Collector> {
+    let (outgoing, incoming) = sync_channel(ROUNDS);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, stopping) = (outgoing.clone(), Arc::clone(&stop));
+    thread::Builder::new().name("rings".to_owned()).spawn(move || read_until(drain, &stopping, &sender))?;
+    Ok(Collector { incoming, outgoing, stop })
+}
+
+impl Collector {
+    /// After the sensor was detached: reads what is left and ends. The receiver then has everything.
+    pub fn finish(self) -> Receiver<Collected> {
+        self.stop.store(true, Ordering::Release);
+        self.incoming
+    }
+}
+
+/// A receiver that is gone has stopped caring: then the thread ends too.
+fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
+    let mut merge = Merge::default();
+    while !stop.load(Ordering::Acquire) {
+        let sent = match drain.round() {
+            Ok(round) => send(merge.add(round), to),
+            Err(error) => to.send(Collected::Failed(error)).is_ok() && !stop.load(Ordering::Acquire),
+        };
+        if !sent {
+            return;
+        }
+    }
+    loop {
+        let rest = drain.take();
+        let empty = rest.records.is_empty();
+        if !send(merge.add(rest), to) || empty {
+            break;
+        }
+    }
+    send(merge.finish(), to);
+}
+
+fn send(records: Vec<Raw>, to: &SyncSender<Collected>) -> bool {
+    records.is_empty() || to.send(Collected::Records(records)).is_ok()
+}
