@@ -5,14 +5,15 @@
 #![expect(unsafe_code, reason = "handing bytes to the ring")]
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query};
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;
 use graven_abi::header::{ABI_VERSION, ring};
 use graven_abi::limits::{ACTIVITY_RING, LIFE_RING, PROTECTED_RING};
 use graven_abi::{counter, filter::class};
 
+use crate::kernel::clock::now;
 use crate::kernel::maps::{count, next_sequence};
 use crate::kernel::scratch::Scratch;
 use crate::kernel::task;
@@ -38,11 +39,9 @@ pub fn emit<E: 'static>(scratch: &mut Scratch, kind: u16, ring: u8, current: u64
     header.abi = ABI_VERSION;
     header.kind = kind;
     header.tail = tail;
-    // SAFETY: helpers without preconditions.
-    unsafe {
-        header.time = bpf_ktime_get_boot_ns();
-        header.cpu = bpf_get_smp_processor_id() as u32;
-    }
+    header.time = now();
+    // SAFETY: the helper has no preconditions.
+    header.cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     header.ring = ring;
     header.padding = [0; 3];
     task::describe(current, &mut header.task);

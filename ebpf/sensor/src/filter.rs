@@ -51,7 +51,10 @@ pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
     let key = inode.key();
     let (finished, started) = maps::generation();
     let still = finished == started;
-    if still && let Some(known) = maps::verdict(&key) && known.generation == finished {
+    if still
+        && let Some(known) = maps::verdict(&key)
+        && known.generation == finished
+    {
         return known.class;
     }
     scratch.walk_from(directory.0);

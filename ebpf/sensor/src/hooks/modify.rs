@@ -4,13 +4,13 @@
 //! writer even when the descriptor was inherited or passed; and from `sys_exit` for changes that a call made
 //! although it failed. One record per program run and inode in a second; the others are counted as folded.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use graven_abi::event::modify::Modify;
 use graven_abi::header::kind;
 use graven_abi::path::{self, Path};
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
+use crate::kernel::clock::now;
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
 use crate::kernel::maps::{self, ModifyKey};
@@ -57,15 +57,6 @@ fn finish(scratch: &mut Scratch, current: u64, alias: Dentry, class: u32, number
     event.syscall = number;
     event.padding = 0;
     emit::<Modify>(scratch, kind::MODIFY, ring_of(class), current)
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    #[expect(unsafe_code, reason = "a helper")]
-    // SAFETY: the helper has no preconditions.
-    unsafe {
-        bpf_ktime_get_boot_ns()
-    }
 }
 
 #[inline(always)]

@@ -9,6 +9,10 @@ use crate::kernel::maps;
 /// Argument 0: 0 = begin, else = end.
 #[raw_tracepoint]
 pub fn shape(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<u64>(0) == 0 { maps::moving() } else { maps::moved() }
+    if ctx.arg::<u64>(0) == 0 {
+        maps::moving()
+    } else {
+        maps::moved()
+    }
     0
 }

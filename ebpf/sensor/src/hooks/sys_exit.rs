@@ -11,8 +11,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use graven_abi::counter;
 use graven_abi::event::uncovered::entry;
-use graven_abi::limits::TOUCHED;
 use graven_abi::filter::class;
+use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::{TABLE, TABLE_LEN, op};
 
 use super::{attr, create, modify, open, rename, uncovered, unlink};

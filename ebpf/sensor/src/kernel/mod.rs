@@ -8,6 +8,7 @@
 
 pub mod offset;
 pub mod read;
+pub mod clock;
 pub mod regs;
 pub mod task;
 pub mod inode;

@@ -5,9 +5,7 @@
 //! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
 //! recursion guard skips the second), and each program has its own scratch.
 
-use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
-};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use graven_abi::header::Header;
@@ -143,7 +141,8 @@ impl Scratch {
     #[inline(always)]
     pub fn append_kernel_string(&mut self, address: u64) -> u32 {
         // SAFETY: NAME bytes fit behind `end`; the helper checks the source.
-        let length = unsafe { bpf_probe_read_kernel_str(self.end().cast(), NAME as u32, address as *const _) };
+        let length =
+            unsafe { bpf_probe_read_kernel_str(self.end().cast(), NAME as u32, address as *const _) };
         self.grow(length)
     }
 
@@ -151,7 +150,8 @@ impl Scratch {
     #[inline(always)]
     pub fn append_kernel_path(&mut self, address: u64) -> u32 {
         // SAFETY: PATH bytes fit behind `end`; the helper checks the source.
-        let length = unsafe { bpf_probe_read_kernel_str(self.end().cast(), PATH as u32, address as *const _) };
+        let length =
+            unsafe { bpf_probe_read_kernel_str(self.end().cast(), PATH as u32, address as *const _) };
         self.grow(length)
     }
 
