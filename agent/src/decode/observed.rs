@@ -80,6 +80,8 @@ pub struct DentryPath {
     pub components: Vec<Vec<u8>>,
     /// Longer than the sensor's bound: the first components are missing.
     pub cut: bool,
+    /// Of a file system that nobody can mount: `memfd:name`.
+    pub internal: bool,
     /// Not reachable by this name any more (deleted, or never linked).
     pub unhashed: bool,
 }

@@ -68,6 +68,7 @@ impl<'a> Tail<'a> {
             mount: (path.flags & flag::MOUNT != 0).then_some(path.mount),
             components,
             cut: path.flags & flag::CUT != 0,
+            internal: path.flags & flag::INTERNAL != 0,
             unhashed: path.flags & flag::UNHASHED != 0,
         })
     }

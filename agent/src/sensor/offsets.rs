@@ -2,7 +2,7 @@
 //!
 //! In: BTF. Out: every offset, or the name of the first that is missing.
 
-use graven_abi::offsets::{COUNT, FIELDS};
+use graven_abi::offsets::{ABSENT, COUNT, FIELDS};
 
 use super::btf::Btf;
 use super::{BTF, SensorError};
@@ -23,12 +23,22 @@ pub(super) fn of_running_kernel() -> Result<Known, SensorError> {
     let btf = Btf::parse(&bytes).ok_or(SensorError::Btf)?;
     let mut offsets = [0; COUNT];
     for (slot, (structure, field)) in offsets.iter_mut().zip(FIELDS) {
-        *slot = btf.offset(structure, field).ok_or(SensorError::Field { structure, field })?;
+        *slot = offset(&btf, structure, field).ok_or(SensorError::Field { structure, field })?;
     }
     let bit = |name| btf.enumerator("inode_state_flags_t", name).unwrap_or(0);
     let enumerated = bit("I_FREEING") | bit("I_CLEAR");
     let tagged = |name| btf.enumerator("inode_state_flags_enum", name).unwrap_or(0);
     Ok(Known { offsets, inode_leaving: enumerated | tagged("I_FREEING") | tagged("I_CLEAR") })
+}
+
+/// The first of the names that this kernel has.
+fn offset(btf: &Btf<'_>, structure: &str, field: &str) -> Option<u32> {
+    let (names, optional) = match field.strip_suffix('?') {
+        Some(names) => (names, true),
+        None => (field, false),
+    };
+    let found = names.split('|').find_map(|name| btf.offset(structure, name));
+    found.or(optional.then_some(ABSENT))
 }
 
 #[cfg(test)]
@@ -43,7 +53,7 @@ mod tests {
             return;
         }
         let known = of_running_kernel().unwrap();
-        assert!(known.offsets.iter().all(|offset| *offset < 64 << 10));
+        assert!(known.offsets.iter().all(|offset| *offset < 64 << 10), "{known:?}");
         assert_ne!(known.inode_leaving, 0);
     }
 }

@@ -3,6 +3,9 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Stands for the offset of a field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
 macro_rules! offsets {
     ($($field:ident = $struct:literal . $path:literal,)+) => {
         /// Byte offsets, named `struct_field`.
@@ -18,7 +21,8 @@ macro_rules! offsets {
         /// How many there are.
         pub const COUNT: usize = [$($struct),+].len();
 
-        /// The struct and the field path of each, in the struct's order.
+        /// The struct and the field path of each, in the struct's order. `|` separates names of different
+        /// kernels; `?` at the end: the sensor can do without, and finds [`ABSENT`] instead of an offset.
         pub const FIELDS: [(&str, &str); COUNT] = [$(($struct, $path)),+];
     };
 }
@@ -37,10 +41,10 @@ offsets! {
     task_tgid = "task_struct"."tgid",
     task_group_leader = "task_struct"."group_leader",
     task_real_parent = "task_struct"."real_parent",
-    task_start_boottime = "task_struct"."start_boottime",
+    task_start_boottime = "task_struct"."start_boottime|real_start_time",
     task_self_exec_id = "task_struct"."self_exec_id",
-    task_loginuid = "task_struct"."loginuid",
-    task_sessionid = "task_struct"."sessionid",
+    task_loginuid = "task_struct"."loginuid?",
+    task_sessionid = "task_struct"."sessionid?",
     task_real_cred = "task_struct"."real_cred",
     task_cred = "task_struct"."cred",
     task_comm = "task_struct"."comm",
@@ -49,11 +53,11 @@ offsets! {
     task_signal = "task_struct"."signal",
     task_mm = "task_struct"."mm",
     task_exit_code = "task_struct"."exit_code",
-    signal_tty = "signal_struct"."tty",
+    signal_tty = "signal_struct"."tty?",
     signal_live = "signal_struct"."live",
     signal_flags = "signal_struct"."flags",
     signal_group_exit_code = "signal_struct"."group_exit_code",
-    tty_name = "tty_struct"."name",
+    tty_name = "tty_struct"."name?",
     cred_uid = "cred"."uid",
     cred_gid = "cred"."gid",
     cred_euid = "cred"."euid",
@@ -77,7 +81,7 @@ offsets! {
     dentry_parent = "dentry"."d_parent",
     dentry_name = "dentry"."d_name",
     dentry_inode = "dentry"."d_inode",
-    dentry_alias = "dentry"."d_u.d_alias",
+    dentry_alias = "dentry"."d_u.d_alias|d_alias",
     dentry_hash = "dentry"."d_hash",
     dentry_sb = "dentry"."d_sb",
     bl_node_pprev = "hlist_bl_node"."pprev",

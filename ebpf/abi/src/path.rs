@@ -16,6 +16,8 @@ pub mod flag {
     pub const PRESENT: u16 = 16;
     /// With ARGUMENT: `base` is the directory that changed, and only the last component of the argument counts.
     pub const LEAF: u16 = 64;
+    /// Of a file system that nobody can mount: a memfd. The path is its name.
+    pub const INTERNAL: u16 = 128;
     /// The dentries were those of the opened file object.
     pub const FILE: u16 = 32;
 }

@@ -18,6 +18,16 @@ pub mod op {
     pub const MKDIR: u8 = 6;
     /// mkdirat(dirfd, path)
     pub const MKDIRAT: u8 = 7;
+    /// mknod(path)
+    pub const MKNOD: u8 = 20;
+    /// mknodat(dirfd, path)
+    pub const MKNODAT: u8 = 21;
+    /// symlink(target, path), link(old, path)
+    pub const LINK: u8 = 22;
+    /// symlinkat(target, dirfd, path)
+    pub const SYMLINKAT: u8 = 23;
+    /// linkat(olddirfd, old, dirfd, path)
+    pub const LINKAT: u8 = 24;
     /// unlink(path)
     pub const UNLINK: u8 = 8;
     /// rmdir(path)
@@ -44,29 +54,35 @@ pub mod op {
     pub const RENAMEAT2: u8 = 19;
 }
 
-/// The calls with a kind of their own: number and operation (`asm/unistd_64.h`).
-pub const CALLS: [(u16, u8); 21] = [
-    (2, op::OPEN),
-    (82, op::RENAME),
-    (83, op::MKDIR),
-    (84, op::RMDIR),
-    (85, op::CREAT),
-    (87, op::UNLINK),
-    (90, op::CHMOD),
-    (91, op::FCHMOD),
-    (92, op::CHOWN),
-    (93, op::FCHOWN),
-    (94, op::CHOWN),
-    (257, op::OPENAT),
-    (258, op::MKDIRAT),
-    (260, op::FCHOWNAT),
-    (263, op::UNLINKAT),
-    (264, op::RENAMEAT),
-    (268, op::FCHMODAT),
-    (304, op::OPEN_BY_HANDLE),
-    (316, op::RENAMEAT2),
-    (437, op::OPENAT2),
-    (452, op::FCHMODAT),
+/// The calls with a kind of their own: number, operation and name (`asm/unistd_64.h`).
+pub const CALLS: [(u16, u8, &str); 27] = [
+    (2, op::OPEN, "open"),
+    (82, op::RENAME, "rename"),
+    (83, op::MKDIR, "mkdir"),
+    (84, op::RMDIR, "rmdir"),
+    (85, op::CREAT, "creat"),
+    (86, op::LINK, "link"),
+    (87, op::UNLINK, "unlink"),
+    (88, op::LINK, "symlink"),
+    (90, op::CHMOD, "chmod"),
+    (91, op::FCHMOD, "fchmod"),
+    (92, op::CHOWN, "chown"),
+    (93, op::FCHOWN, "fchown"),
+    (94, op::CHOWN, "lchown"),
+    (133, op::MKNOD, "mknod"),
+    (257, op::OPENAT, "openat"),
+    (258, op::MKDIRAT, "mkdirat"),
+    (259, op::MKNODAT, "mknodat"),
+    (260, op::FCHOWNAT, "fchownat"),
+    (263, op::UNLINKAT, "unlinkat"),
+    (264, op::RENAMEAT, "renameat"),
+    (265, op::LINKAT, "linkat"),
+    (266, op::SYMLINKAT, "symlinkat"),
+    (268, op::FCHMODAT, "fchmodat"),
+    (304, op::OPEN_BY_HANDLE, "open_by_handle_at"),
+    (316, op::RENAMEAT2, "renameat2"),
+    (437, op::OPENAT2, "openat2"),
+    (452, op::FCHMODAT, "fchmodat2"),
 ];
 
 /// Length of [`TABLE`]: beyond the newest call number, and a power of two so that an index can be masked.
@@ -82,3 +98,39 @@ pub const TABLE: [u8; TABLE_LEN] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::format;
+    use std::println;
+    use std::string::String;
+
+    const HEADER: &str = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
+
+    #[test]
+    fn every_number_is_the_headers_number_of_that_name() {
+        let Ok(header) = std::fs::read_to_string(HEADER) else {
+            println!("skipped: syscall_header: the kernel's headers (linux-libc-dev) are not installed");
+            return;
+        };
+        let numbers: std::collections::BTreeMap<&str, &str> =
+            header.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(' ')).collect();
+        let wrong: std::vec::Vec<String> = CALLS
+            .iter()
+            .filter(|(_, _, name)| numbers.contains_key(name))
+            .filter(|(number, _, name)| numbers[name].trim() != format!("{number}"))
+            .map(|(number, _, name)| format!("{name} is not {number}"))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        // Headers may be older than the newest call in the table, not older than all of it.
+        assert!(CALLS.iter().filter(|(_, _, name)| numbers.contains_key(name)).count() > 20);
+    }
+
+    #[test]
+    fn the_table_holds_each_call_once() {
+        let listed = TABLE.iter().filter(|operation| **operation != op::NONE).count();
+        assert_eq!(listed, CALLS.len());
+    }
+}

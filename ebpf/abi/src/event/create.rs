@@ -1,4 +1,4 @@
-//! A name was made: mkdir. Tail: the path.
+//! A name was made: mkdir, mknod, symlink, link. Tail: the path.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,7 +1,7 @@
-//! `create`: a name was made: mkdir, mkdirat.
+//! `create`: a name was made: mkdir, mknod, symlink, link and their `at` forms.
 //!
-//! From `sys_exit`. The new inode changed its time before it had a name; now its dentry says which name it
-//! got and where, whatever the argument said.
+//! From `sys_exit`. The inode changed its time before it had the new name; now its newest dentry says which
+//! name it got and where, whatever the argument said.
 //!
 //! What it misses: a file system that touches neither the new inode nor the directory (cgroupfs): then the
 //! argument is the name and the outcome is `reported`.
@@ -19,7 +19,7 @@ use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
+use crate::kernel::slot::{Slot, Touched};
 use crate::place::{self, Argument};
 
 /// The call has ended well; the thread's slot holds `count` entries.
@@ -49,7 +49,7 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
             break;
         }
         let entry = slot.entry(index);
-        if entry.dentry == 0 && Inode(entry.inode).alias() != 0 {
+        if is_named_anew(entry) {
             made = entry.inode;
         }
     }
@@ -66,6 +66,13 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     finish(scratch, call, class, outcome::SUCCESS);
 }
 
+/// It has a dentry, and not the one that it had (none) when it was touched.
+#[inline(always)]
+fn is_named_anew(entry: &Touched) -> bool {
+    let alias = Inode(entry.inode).alias();
+    alias != 0 && alias != entry.dentry
+}
+
 /// Nothing but the call's result says that it happened.
 #[inline(always)]
 fn reported(scratch: &mut Scratch, call: &Call) {
@@ -75,7 +82,10 @@ fn reported(scratch: &mut Scratch, call: &Call) {
 #[inline(always)]
 fn named_by_caller(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>, class: u32, sure: u32) {
     let argument = match call.operation {
-        op::MKDIR => Argument::at_cwd(call.regs.first()),
+        op::MKDIR | op::MKNOD => Argument::at_cwd(call.regs.first()),
+        op::LINK => Argument::at_cwd(call.regs.second()),
+        op::SYMLINKAT => Argument::at(call.regs.second(), call.regs.third()),
+        op::LINKAT => Argument::at(call.regs.third(), call.regs.fourth()),
         _ => Argument::at(call.regs.first(), call.regs.second()),
     };
     let (_, event) = scratch.record::<Create>();

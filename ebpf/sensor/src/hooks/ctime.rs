@@ -62,9 +62,9 @@ fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
     let alias = Dentry(inode.alias());
     let class = match (alias.0, maps::mark(inode.0)) {
-        // A new inode has no name yet: its directory decides.
-        (0, None) if operation != op::NONE => class::MUTABLE,
-        (0, None) => class::KEEP,
+        // An inode without a name is being made (then its directory changes too, and decides) or is the file
+        // system's own (quota, journal).
+        (0, None) => class::MUTABLE,
         _ => classify(scratch, inode, alias),
     };
     if operation != op::NONE && note(inode, alias, class, operation) {

@@ -106,7 +106,9 @@ fn finished(operation: u8, result: i64) {
     }
     match operation {
         op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE => open::opened(count),
-        op::MKDIR | op::MKDIRAT => create::created(count),
+        op::MKDIR | op::MKDIRAT | op::MKNOD | op::MKNODAT | op::LINK | op::LINKAT | op::SYMLINKAT => {
+            create::created(count)
+        }
         op::UNLINK | op::RMDIR | op::UNLINKAT => unlink::unlinked(count),
         op::RENAME | op::RENAMEAT | op::RENAMEAT2 => rename::renamed(count),
         _ => attr::set(count),

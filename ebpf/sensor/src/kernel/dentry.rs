@@ -3,6 +3,7 @@
 use graven_abi::limits::{DEPTH, PATH};
 use graven_abi::path::{Path, flag};
 
+use super::inode::Inode;
 use super::offset::offset;
 use super::read::at;
 use super::scratch::Scratch;
@@ -53,6 +54,11 @@ impl Dentry {
 pub fn append_path(scratch: &mut Scratch, leaf: Dentry, path: &mut Path) {
     path.flags |= flag::PRESENT;
     path.device = leaf.device();
+    // A memfd has no directory; its name is all there is.
+    if leaf.parent().0 == leaf.0 && !Inode(leaf.inode()).in_tree() {
+        scratch.append_kernel_string(leaf.name());
+        path.flags |= flag::INTERNAL;
+    }
     scratch.walk_from(leaf.0);
     let cut = walk_names(scratch.owner());
     path.length = scratch.path_length();

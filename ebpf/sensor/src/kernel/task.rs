@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
 use graven_abi::header::{ExecKey, Task, task_flag};
 
 use super::offset::offset;
-use super::read::at;
+use super::read::{at, field};
 
 /// TS_COMPAT of `thread_info.status`: the call came through the 32-bit entry.
 const TS_COMPAT: u32 = 2;
@@ -72,16 +72,17 @@ pub fn describe(task: u64, out: &mut Task) {
     out.id = exec_key(task);
     out.parent = exec_key(at(task + offset!(task_real_parent)));
     out.tid = at(task + offset!(task_pid));
-    out.loginuid = at(task + offset!(task_loginuid));
-    out.session = at(task + offset!(task_sessionid));
+    // Without CONFIG_AUDIT there is neither, which reads as "not set".
+    out.loginuid = field(task, offset!(task_loginuid)).unwrap_or(u32::MAX);
+    out.session = field(task, offset!(task_sessionid)).unwrap_or(u32::MAX);
     out.comm = at(task + offset!(task_comm));
     // SAFETY: the helper has no preconditions.
     out.cgroup = unsafe { bpf_get_current_cgroup_id() };
     credentials(task, out);
     executable(task, out);
     let signal: u64 = at(task + offset!(task_signal));
-    let tty: u64 = at(signal + offset!(signal_tty));
-    out.tty = if tty == 0 { [0; 16] } else { at(tty + offset!(tty_name)) };
+    let tty: u64 = field(signal, offset!(signal_tty)).unwrap_or(0);
+    out.tty = field(tty, offset!(tty_name)).unwrap_or([0; 16]);
     out.flags = flags(at(task + offset!(task_flags)));
 }
 
