@@ -1,0 +1,199 @@
+//! The embedded store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use graven_record::id::{BootId, HostId, Lane};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::day::{self, Day};
+use super::schema::{self, File, failed};
+use super::{HostRow, Store, StoreError, Write, Written, epochs, findings, heads, hosts, reader::Reader};
+use crate::data::DataDir;
+use crate::query::{Damage, Found, Query, Row};
+use crate::verify::{Epoch, EpochName, LaneHead, Place, Stored, Verified};
+
+/// Days compared with the heads when the store is opened: a commit spans midnight at most once.
+const RECONCILED_DAYS: usize = 2;
+
+/// SQLite files in a data directory.
+pub struct Sqlite {
+    central: Connection,
+    central_path: PathBuf,
+    days: PathBuf,
+    today: Option<day::Writer>,
+    reader: Reader,
+}
+
+impl Sqlite {
+    /// Opens the store of a directory, or makes it, and mends heads that a crash left behind their frames.
+    pub fn open(dir: &DataDir, now: i64) -> Result<Self, StoreError> {
+        let central_path = dir.central_file();
+        let central = schema::open(&central_path, File::Central)?;
+        let mut store =
+            Self { central, central_path, days: dir.days_folder(), today: None, reader: Reader::open(dir)? };
+        store.reconcile(now)?;
+        Ok(store)
+    }
+
+    fn reconcile(&mut self, now: i64) -> Result<(), StoreError> {
+        for day in Day::all(&self.days)?.into_iter().rev().take(RECONCILED_DAYS) {
+            let behind = day::Reader::open(&self.days, day)?.heads()?;
+            let mending = self.central.transaction().map_err(failed(&self.central_path))?;
+            for (host, boot, lane, LaneHead { head, run }) in behind {
+                let Some(run) = run else { continue };
+                heads::advance(&mending, host, &boot, lane, &head, &run, now)
+                    .map_err(failed(&self.central_path))?;
+            }
+            mending.commit().map_err(failed(&self.central_path))?;
+        }
+        Ok(())
+    }
+
+    fn day(&mut self, now: i64) -> Result<&mut day::Writer, StoreError> {
+        let day = Day::of(now);
+        let open = match self.today.take() {
+            Some(today) if today.day == day => today,
+            _ => day::Writer::open(&self.days, day)?,
+        };
+        Ok(self.today.insert(open))
+    }
+
+    /// Which of the group's frames are new. A frame twice in one group, or one that another commit stored
+    /// since it was judged, must not be stored again.
+    fn choose(&mut self, group: &[Write]) -> Result<Vec<Written>, StoreError> {
+        let mut seen: BTreeMap<(i64, BootId, Lane, u64), [u8; 32]> = BTreeMap::new();
+        let mut answers = Vec::with_capacity(group.len());
+        for write in group {
+            let Write::Frame { host, verified } = write else {
+                answers.push(Written::Stored);
+                continue;
+            };
+            let header = verified.frame.header();
+            let key = (*host, header.boot, header.lane, header.first);
+            let there = match seen.insert(key, header.hash()) {
+                Some(hash) => Stored::Frame(hash),
+                None if self.may_be_stored(*host, verified)? => {
+                    self.reader.stored(*host, header.boot, header.lane, header.first, header.last)?
+                }
+                None => Stored::Nothing,
+            };
+            answers.push(match there {
+                Stored::Nothing => Written::Stored,
+                Stored::Frame(hash) if hash == header.hash() => Written::Already,
+                Stored::Frame(_) | Stored::Overlap => Written::Conflict,
+            });
+        }
+        Ok(answers)
+    }
+
+    /// A frame that begins after the head cannot be stored: the days' files need not be asked.
+    fn may_be_stored(&self, host: i64, verified: &Verified) -> Result<bool, StoreError> {
+        let header = verified.frame.header();
+        Ok(header.first <= self.head(host, header.boot, header.lane)?.head.last)
+    }
+
+    /// Keys and findings first: a frame must not be there without the key that verifies it.
+    fn commit_before(&mut self, group: &[Write], now: i64) -> Result<(), StoreError> {
+        let wrong = failed(&self.central_path);
+        let commit =
+            self.central.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&wrong)?;
+        for write in group {
+            match write {
+                Write::Finding(finding) => findings::add(&commit, finding, now),
+                Write::Heartbeat { host, heartbeat } => hosts::beat(&commit, *host, heartbeat, now),
+                Write::Seen { host, hostname } => hosts::seen(&commit, *host, hostname, now),
+                Write::Frame { host, verified } => match &verified.learned {
+                    Some(epoch) => epochs::learn(&commit, *host, epoch, now),
+                    None => Ok(()),
+                },
+            }
+            .map_err(&wrong)?;
+        }
+        commit.commit().map_err(&wrong)
+    }
+
+    fn commit_heads(&mut self, frames: &[(i64, &Verified)], now: i64) -> Result<(), StoreError> {
+        let wrong = failed(&self.central_path);
+        let commit =
+            self.central.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&wrong)?;
+        for (host, verified) in frames {
+            let header = verified.frame.header();
+            let LaneHead { head, .. } = LaneHead::of(header);
+            if verified.place != Place::Late {
+                heads::advance(&commit, *host, &header.boot, header.lane, &head, &header.run, now)
+                    .map_err(&wrong)?;
+            }
+            hosts::touch(&commit, *host, now).map_err(&wrong)?;
+        }
+        commit.commit().map_err(&wrong)
+    }
+}
+
+fn needs_central(write: &Write) -> bool {
+    !matches!(write, Write::Frame { verified, .. } if verified.learned.is_none())
+}
+
+impl Store for Sqlite {
+    fn commit(&mut self, group: &[Write], now: i64) -> Result<Vec<Written>, StoreError> {
+        let answers = self.choose(group)?;
+        if group.iter().any(needs_central) {
+            self.commit_before(group, now)?;
+        }
+        let new: Vec<(i64, &Verified)> = group
+            .iter()
+            .zip(&answers)
+            .filter_map(|(write, answer)| match (write, answer) {
+                (Write::Frame { host, verified }, Written::Stored) => Some((*host, &**verified)),
+                _ => None,
+            })
+            .collect();
+        if !new.is_empty() {
+            self.day(now)?.store(&new, now)?;
+            self.commit_heads(&new, now)?;
+        }
+        Ok(answers)
+    }
+
+    fn heads(&self, host: i64, boots: usize) -> Result<Vec<(BootId, Lane, LaneHead)>, StoreError> {
+        heads::newest(&self.central, host, boots).map_err(failed(&self.central_path))
+    }
+
+    fn head(&self, host: i64, boot: BootId, lane: Lane) -> Result<LaneHead, StoreError> {
+        let found = heads::find(&self.central, host, &boot, lane).map_err(failed(&self.central_path))?;
+        Ok(found.unwrap_or(LaneHead::NONE))
+    }
+
+    fn epoch(&self, host: i64, name: &EpochName) -> Result<Option<Epoch>, StoreError> {
+        epochs::find(&self.central, host, name).map_err(failed(&self.central_path))
+    }
+
+    fn stored(
+        &self,
+        host: i64,
+        boot: BootId,
+        lane: Lane,
+        first: u64,
+        last: u64,
+    ) -> Result<Stored, StoreError> {
+        self.reader.stored(host, boot, lane, first, last)
+    }
+
+    fn host(&self, id: &HostId) -> Result<Option<HostRow>, StoreError> {
+        hosts::find(&self.central, id).map_err(failed(&self.central_path))
+    }
+
+    fn find(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        self.reader.find(query)
+    }
+
+    fn frames(&self, rows: &[Row]) -> Result<Vec<Result<Found, Damage>>, StoreError> {
+        self.reader.frames(rows)
+    }
+}
+
+/// Opens the central file alone, to write hosts and tokens.
+pub fn open_central(dir: &DataDir) -> Result<(Connection, PathBuf), StoreError> {
+    let path = dir.central_file();
+    Ok((schema::open(&path, File::Central)?, path))
+}
