@@ -118,7 +118,7 @@ impl<D: Disk> Search<'_, D> {
         newest: bool,
     ) -> Result<Option<(Segment, Option<Head>)>, SpoolError> {
         let Named { number, size, ref path, .. } = *file;
-        let segment = |first, since, size, damaged| Segment { number, first, since, size, readable: size, damaged };
+        let segment = |first, since, size, damaged| Segment { number, first, since, size, readable: size.min(MAX_LOOK as u64), damaged };
         match self.content(stream, file, newest)? {
             Content::Sound { first, since } => Ok(Some((segment(first, since, size, file.damaged), None))),
             Content::Foreign => self.foreign(file).map(|()| None),
