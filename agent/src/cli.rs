@@ -29,9 +29,9 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Make this host's keys and get its certificate from the central log
     Enrol(Enrol),
-    /// The half that talks to the network; started by `run`
+    /// The half that talks to the network; started by `run` with its orders on standard input
     #[command(hide = true)]
-    Ship(Ship),
+    Ship,
 }
 
 /// `run`
@@ -108,12 +108,4 @@ pub struct Enrol {
     /// Enrol anew: the host gets new keys and so becomes another host for the central log
     #[arg(long)]
     pub force: bool,
-}
-
-/// `ship`
-#[derive(Debug, Args)]
-pub struct Ship {
-    /// The agent's configuration
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! The agent: what happens on this host, who did it, whether the policy expects it, sealed and shipped.
 //!
-//! The modules stand in flow order.
+//! The stages stand in flow order; [`pipeline`] wires them, [`watch`] and [`observe`] put an end to them.
+#![deny(unsafe_code)]
 
 pub mod sensor;
 pub mod decode;
@@ -9,6 +10,19 @@ pub mod policy;
 pub mod seal;
 pub mod spool;
 pub mod ship;
+
+pub mod pipeline;
+pub mod roots;
+pub mod watch;
+pub mod observe;
+pub mod doctor;
+
+pub mod cli;
 pub mod config;
+pub mod context;
+pub mod exit;
+pub mod health;
+pub mod lock;
 pub mod sandbox;
-pub mod sys;
+pub mod signal;
+mod sys;

@@ -12,25 +12,7 @@ use super::host::{Host, anchor};
 use super::pattern::names;
 use super::places::{Class, Place, Places};
 
-/// What the kernel does below a mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MarkClass {
-    /// Count and drop.
-    Mutable,
-    /// Send; user space decides.
-    Keep,
-    /// Send, as a change of a protected place.
-    Protect,
-}
-
-/// One root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// Exists when the list is made. A symbolic link among them is meant itself, not what it leads to.
-    pub path: PathBuf,
-    /// What it is.
-    pub class: MarkClass,
-}
+pub use crate::sensor::{Mark, MarkClass};
 
 /// The marks of a policy on a host, by path.
 pub(super) fn marks(places: &Places, host: &dyn Host) -> Vec<Mark> {

@@ -19,15 +19,15 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{SensorError, map_error, take};
 
-/// What the kernel does below a root.
+/// What the kernel does below a root, in the order in which more is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkClass {
-    /// Keep, in the protected ring.
-    Protect,
     /// Count only.
     Mutable,
     /// Keep; user space decides by path.
     Keep,
+    /// Keep, in the protected ring.
+    Protect,
 }
 
 impl MarkClass {

@@ -1,0 +1,309 @@
+//! `run`, the privileged half: rings to spool, and the care of everything in between.
+//!
+//! In: the configuration. Out: synced frames, which `ship` takes from the spool. Always: the hooks are attached
+//! before the process table is seeded, so that no process is missed between; a loss that any stage counts
+//! is a signed record within a second or so; SIGTERM detaches, reads the rings to their end and syncs
+//! before it ends. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
+//! what is left and says so.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use graven_record::frame::LossKind;
+use graven_record::v1::record::Event;
+use graven_record::v1::{self, Counters};
+use sha2::{Digest, Sha256};
+
+use crate::attribute::Attribution;
+use crate::config::Config;
+use crate::doctor::UNSEEN;
+use crate::health::Health;
+use crate::lock::Lock;
+use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
+use crate::policy::{self, Policy};
+use crate::sandbox::User;
+use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
+use crate::sensor::{Raw, Sensor};
+use crate::ship::{Identity, Launch, Shipper, Target};
+use crate::spool::{Limits, Opened, Spool};
+use crate::{context, roots, sandbox, signal};
+
+/// How often counters, clocks and roots are looked at.
+const LOOK: u64 = 1_000_000_000;
+/// Longest wait when nothing is due.
+const IDLE: Duration = Duration::from_millis(500);
+/// Binaries larger than this are not hashed whole: ours has some 20 MiB.
+const MAX_BINARY: u64 = 256 << 20;
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    sandbox::watch()?;
+    let policy = Policy::load(&config.policy, v1::Trust::Image)?;
+    for warning in policy.warnings() {
+        tracing::warn!("policy: {warning}");
+    }
+    let identity = Identity::load(config)?;
+    let _lock = Lock::take(&config.runtime)?;
+    let mut watch = Watch::start(config, identity, policy)?;
+    let collector = watch.attach()?;
+    signal::stop_on_signal(collector.outgoing.clone())?;
+    eprintln!("ready");
+    notify_ready();
+    watch.until_stopped(&collector);
+    watch.finish(collector)
+}
+
+/// systemd is told; where there is none, nobody is.
+fn notify_ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!("systemd could not be told that the agent is ready: {error}");
+    }
+}
+
+struct Watch {
+    sensor: Sensor,
+    pipeline: Pipeline,
+    sealer: Sealer,
+    spool: Spool,
+    shipper: Shipper,
+    health: Health,
+    own: Vec<PathBuf>,
+    /// Records sealed into the spool, of this run.
+    stored: u64,
+    looked: u64,
+    undecodable: u64,
+}
+
+impl Watch {
+    fn start(config: &Config, identity: Identity, policy: Policy) -> anyhow::Result<Self> {
+        let boot = this_boot().context("cannot read the boot id")?;
+        let limits = Limits { limit: config.spool.limit, reserve: config.spool.reserve };
+        let Opened { spool, heads } = Spool::open(&config.spool_folder(), limits, identity.host, boot)?;
+        let run = new_run()?;
+        let context = context::of_this_host(&policy);
+        let hostname = context.hostname.clone();
+        let opening = Opening {
+            host: identity.host,
+            start_key: &identity.start_key,
+            boot,
+            run,
+            heads,
+            context,
+            reason: "start".to_owned(),
+        };
+        let sealer = Sealer::open(opening, Now::read())?;
+        let sensor = Sensor::load()?;
+        let attribution = Attribution::new().context("cannot read /proc")?;
+        let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
+        let target = Target {
+            servers: config.central.servers.clone(),
+            host: identity.host,
+            boot,
+            run,
+            hostname,
+            tls: identity.tls,
+        };
+        let shipper = Shipper::start(Launch::own(user), &target, spool.reader())?;
+        Ok(Self {
+            sensor,
+            pipeline: Pipeline::new(attribution, policy),
+            sealer,
+            spool,
+            shipper,
+            health: Health::default(),
+            own: vec![config.spool_folder()],
+            stored: 0,
+            looked: 0,
+            undecodable: 0,
+        })
+    }
+
+    /// Marks, attaches, then seeds; the first record says what hangs on what.
+    fn attach(&mut self) -> anyhow::Result<Collector> {
+        self.mark()?;
+        let collector = collect(self.sensor.rings()?).context("cannot start the thread that reads the rings")?;
+        self.sensor.attach()?;
+        let seeded = self.pipeline.attribution().seed();
+        let start = self.start_record(seeded);
+        self.own_record(Event::Start(start));
+        self.write(false);
+        Ok(collector)
+    }
+
+    fn start_record(&self, seeded: u64) -> v1::Start {
+        let hooks = self.sensor.hooks();
+        let missing = hooks.iter().filter(|hook| hook.refused.is_some());
+        let unseen = UNSEEN.into_iter().chain(missing.map(|hook| hook.without));
+        v1::Start {
+            hooks: hooks
+                .iter()
+                .map(|hook| v1::Hook {
+                    name: hook.name.to_owned(),
+                    attached: hook.refused.is_none(),
+                    reason: hook.refused.clone().unwrap_or_default(),
+                })
+                .collect(),
+            uncovered: unseen.map(str::to_owned).collect(),
+            agent_hash: own_hash(),
+            processes_seeded: seeded,
+        }
+    }
+
+    fn mark(&mut self) -> anyhow::Result<()> {
+        let policy = self.pipeline.policy().clone();
+        let wanted = roots::wanted(&policy, self.pipeline.attribution(), &self.own, false);
+        Ok(self.sensor.mark(&wanted)?)
+    }
+
+    fn until_stopped(&mut self, collector: &Collector) {
+        loop {
+            match collector.incoming.recv_timeout(self.wait()) {
+                Ok(Collected::Records(records)) => self.take(&records),
+                Ok(Collected::Failed(error)) => tracing::error!("{error}"),
+                Ok(Collected::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Now::read();
+            if now.boot >= self.looked.saturating_add(LOOK) {
+                self.looked = now.boot;
+                self.look(now);
+            }
+            self.write(false);
+        }
+    }
+
+    /// Until the next frame is due.
+    fn wait(&self) -> Duration {
+        let now = Now::read().boot;
+        let due = self.sealer.due().map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        due.unwrap_or(IDLE).min(IDLE)
+    }
+
+    fn take(&mut self, records: &[Raw]) {
+        for raw in records {
+            match self.pipeline.judge(raw) {
+                Ok(Some(judged)) if is_ignored(&judged) => {}
+                Ok(Some(judged)) => self.sealer.push(judged, Now::read()),
+                Ok(None) => {}
+                Err(error) => tracing::error!("a record of the sensor could not be read: {error}"),
+            }
+        }
+    }
+
+    /// Once a second: what was lost, whether the clock was set, whether the roots still stand.
+    fn look(&mut self, now: Now) {
+        match self.sensor.counters() {
+            Ok(counters) => {
+                for loss in self.health.losses(counters, &self.sensor.skipped()) {
+                    self.sealer.lose(loss.kind, loss.count, loss.hook, now);
+                }
+            }
+            Err(error) => tracing::error!("the sensor's counters cannot be read: {error}"),
+        }
+        let undecodable = self.pipeline.undecodable();
+        self.sealer.lose(LossKind::Undecodable, undecodable - self.undecodable, "", now);
+        self.undecodable = undecodable;
+        for finding in self.spool.findings() {
+            tracing::warn!("spool: {finding}");
+            self.sealer.lose(LossKind::Spool, finding.lost(), "", now);
+        }
+        if let Some(step) = self.health.clock_step(now) {
+            self.own_record(Event::Clock(v1::Clock { step }));
+        }
+        if (self.sensor.marks_stale() | self.pipeline.attribution().refresh())
+            && let Err(error) = self.mark()
+        {
+            tracing::error!("the protected places could not be marked anew: {error:#}");
+        }
+        self.beat(now);
+    }
+
+    fn beat(&mut self, now: Now) {
+        let counters = self.counters();
+        if let Some(beat) = self.sealer.heartbeat(counters, now) {
+            self.shipper.heartbeat(beat);
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        // Unreadable counters were said in `look`; the heartbeat then states what is known without them.
+        let sensor = self.sensor.counters().unwrap_or_default();
+        let skipped: u64 = self.sensor.skipped().iter().map(|(_, misses)| misses).sum();
+        Counters {
+            seen: sensor.kept.iter().sum(),
+            stored: self.stored,
+            lost: sensor.lost.iter().sum::<u64>() + sensor.state_full + skipped,
+            ignored: sensor.ignored,
+            unrecorded: self.pipeline.ignored(),
+        }
+    }
+
+    fn own_record(&mut self, event: Event) {
+        let now = Now::read();
+        self.sealer.push(policy::own(self.pipeline.policy(), now.boot, event), now);
+    }
+
+    /// Seals what is due (or everything), and puts it on the disk.
+    fn write(&mut self, everything: bool) {
+        let mut written = false;
+        loop {
+            let now = Now::read();
+            let sealed = if everything { self.sealer.rest(now) } else { self.sealer.ready(now) };
+            match sealed {
+                Ok(Some(frame)) => match self.spool.append(&frame) {
+                    Ok(()) => {
+                        self.stored += frame.header().last - frame.header().first + 1;
+                        written = true;
+                    }
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        self.sealer.withdraw(now);
+                        break;
+                    }
+                },
+                Ok(None) => break,
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        if written {
+            if let Err(error) = self.spool.sync() {
+                tracing::error!("{error}");
+            }
+            self.shipper.notify();
+        }
+    }
+
+    /// Detaches, takes the rest out of the rings, and leaves everything in the spool.
+    fn finish(mut self, collector: Collector) -> anyhow::Result<()> {
+        self.sensor.detach();
+        self.rest_of(&collector.finish());
+        self.look(Now::read());
+        let counters = Some(self.counters());
+        self.own_record(Event::Stop(v1::Stop { reason: "asked to stop by a signal".to_owned(), counters }));
+        self.write(true);
+        self.shipper.stop();
+        Ok(())
+    }
+
+    fn rest_of(&mut self, incoming: &Receiver<Collected>) {
+        for collected in incoming {
+            if let Collected::Records(records) = collected {
+                self.take(&records);
+                self.write(false);
+            }
+        }
+    }
+}
+
+/// SHA-256 of the running binary; empty when it cannot be read, which the record then shows.
+fn own_hash() -> Vec<u8> {
+    use std::io::Read;
+    let Ok(file) = std::fs::File::open("/proc/self/exe") else { return Vec::new() };
+    let mut bytes = Vec::new();
+    match file.take(MAX_BINARY).read_to_end(&mut bytes) {
+        Ok(_) => Sha256::digest(&bytes).to_vec(),
+        Err(_) => Vec::new(),
+    }
+}
