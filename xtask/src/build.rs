@@ -78,7 +78,8 @@ fn sensor(repo: &Repo, mut stage: Stage, toolchain: &Toolchain) -> Result<()> {
     }
     stage.run(sensor_command(repo, toolchain)?)?;
     let built = folder.join(TARGET).join("release/graven-sensor");
-    let bytes = std::fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+    let whole = std::fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+    let bytes = crate::strip::debug_information(&whole)?;
     // Written only if it differs: the agent is built anew when this file's time changes.
     let outcome = if std::fs::read(&object).is_ok_and(|old| old == bytes) {
         "built, same bytes"

@@ -12,6 +12,7 @@ mod repo;
 mod screen;
 mod children;
 mod stages;
+mod strip;
 mod cargo;
 
 mod apt;
