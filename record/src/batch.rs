@@ -4,7 +4,8 @@ use std::io::Read;
 
 use prost::Message;
 
-use crate::v1::Batch;
+use crate::shape::{self, Shape};
+use crate::v1::{Batch, PrivateEntry, PrivatePart};
 
 /// Most records in one frame: 100, so that a frame is small enough to be lost, sent again and verified cheaply.
 pub const MAX_RECORDS: usize = 100;
@@ -12,6 +13,9 @@ pub const MAX_RECORDS: usize = 100;
 pub const MAX_DECODED: usize = 4 << 20;
 /// zstd level 3: measured at 52 bytes a record in frames of 100.
 const LEVEL: i32 = 3;
+/// Largest window that a part may ask the decoder to hold, as a power of two: [`MAX_DECODED`], as no part is longer.
+const WINDOW_LOG: u32 = 22;
+const _: () = assert!(1 << WINDOW_LOG == MAX_DECODED);
 
 /// The bytes are not a batch.
 #[derive(Debug, thiserror::Error)]
@@ -32,48 +36,109 @@ pub enum BatchError {
     /// Not the schema's protobuf.
     #[error("the part is not of the schema")]
     Schema(#[source] prost::DecodeError),
+    /// Not protobuf.
+    #[error("the part is not protobuf, or is cut")]
+    Wire,
+    /// More of something than a frame holds.
+    #[error("the part holds more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many a frame may hold.
+        most: usize,
+    },
 }
 
-/// Compresses any message, within the bound.
-pub(crate) fn pack(message: &impl Message, records: usize) -> Result<Vec<u8>, BatchError> {
+/// Compresses the public part, within the bounds.
+pub(crate) fn pack(batch: &Batch) -> Result<Vec<u8>, BatchError> {
+    compress(batch, batch.records.len(), &shape::BATCH)
+}
+
+/// Compresses the private part, within the bounds.
+pub(crate) fn pack_private(entries: &[PrivateEntry]) -> Result<Vec<u8>, BatchError> {
+    compress(&PrivatePart { entries: entries.to_vec() }, 0, &shape::PRIVATE)
+}
+
+/// What the reader would refuse is not written.
+fn compress(message: &impl Message, records: usize, shape: &Shape) -> Result<Vec<u8>, BatchError> {
     let bytes = message.encoded_len();
     if bytes > MAX_DECODED || records > MAX_RECORDS {
         return Err(BatchError::TooLarge { records, bytes });
     }
-    zstd::bulk::compress(&message.encode_to_vec(), LEVEL).map_err(BatchError::Compressed)
+    let plain = message.encode_to_vec();
+    shape.check(&plain)?;
+    zstd::bulk::compress(&plain, LEVEL).map_err(BatchError::Compressed)
 }
 
-/// Reads a message back, never allocating more than the bound whatever the bytes claim.
-pub(crate) fn unpack<M: Message + Default>(bytes: &[u8]) -> Result<M, BatchError> {
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(BatchError::Compressed)?;
+/// Reads the public part of a frame.
+pub fn decode(public: &[u8]) -> Result<Batch, BatchError> {
+    unpack(public, &shape::BATCH)
+}
+
+/// Reads the private part of a frame.
+pub(crate) fn decode_private(private: &[u8]) -> Result<Vec<PrivateEntry>, BatchError> {
+    unpack::<PrivatePart>(private, &shape::PRIVATE).map(|part| part.entries)
+}
+
+/// Reads a part back. What it claims to need, for the decoder's window, its length and its messages, is
+/// checked before it is allocated.
+fn unpack<M: Message + Default>(bytes: &[u8], shape: &Shape) -> Result<M, BatchError> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(BatchError::Compressed)?;
+    decoder.window_log_max(WINDOW_LOG).map_err(BatchError::Compressed)?;
     let mut plain = Vec::new();
     let limit = MAX_DECODED as u64 + 1;
     decoder.take(limit).read_to_end(&mut plain).map_err(BatchError::Compressed)?;
     if plain.len() > MAX_DECODED {
         return Err(BatchError::TooLarge { records: 0, bytes: plain.len() });
     }
+    shape.check(&plain)?;
     M::decode(plain.as_slice()).map_err(BatchError::Schema)
-}
-
-/// Reads the public part of a frame.
-pub fn decode(public: &[u8]) -> Result<Batch, BatchError> {
-    let batch: Batch = unpack(public)?;
-    if batch.records.len() > MAX_RECORDS {
-        return Err(BatchError::TooLarge { records: batch.records.len(), bytes: 0 });
-    }
-    Ok(batch)
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use std::io::Write;
+
     use super::*;
+    use crate::v1::{Record, Stop, record::Event};
 
     #[test]
     fn a_bomb_is_refused_without_being_unpacked() {
         let bomb = zstd::bulk::compress(&vec![0_u8; 64 << 20], 1).unwrap();
         assert!(bomb.len() < 64 << 10);
         assert!(matches!(decode(&bomb), Err(BatchError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_part_that_asks_for_a_huge_window_is_refused() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&Batch::default().encode_to_vec()).unwrap();
+        encoder.write_all(&[0x0a, 0]).unwrap();
+        assert!(matches!(decode(&encoder.finish().unwrap()), Err(BatchError::Compressed(_))));
+    }
+
+    #[test]
+    fn a_part_at_the_bound_is_written_and_read() {
+        let record = Record {
+            event: Some(Event::Stop(Stop { reason: noise(), counters: None })),
+            ..Record::default()
+        };
+        let mut batch = Batch { context: None, records: vec![record] };
+        assert_eq!(decode(&pack(&batch).unwrap()).unwrap(), batch);
+        batch.records.push(batch.records[0].clone());
+        assert!(matches!(pack(&batch), Err(BatchError::TooLarge { records: 2, .. })));
+    }
+
+    /// Letters that do not compress well, as many as fit into a batch.
+    fn noise() -> String {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'!' + u8::try_from(state >> 24).unwrap() % 90)
+        };
+        (0..MAX_DECODED - 64).map(|_| next()).collect()
     }
 
     proptest::proptest! {

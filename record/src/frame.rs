@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::batch::{self, BatchError, MAX_DECODED};
 use crate::id::{BootId, HostId, Lane, RunId};
 use crate::private;
-use crate::v1::{Batch, PrivateEntry, PrivatePart};
+use crate::v1::{Batch, PrivateEntry};
 
 /// The version that this code writes, and the newest it reads.
 pub const FORMAT: u16 = 1;
@@ -280,17 +280,14 @@ impl Frame {
         private: &[PrivateEntry],
         key: &SigningKey,
     ) -> Result<Self, FrameError> {
-        let first = batch.records.first().map(|r| r.sequence).ok_or(FrameError::Field("sequence"))?;
-        let dense = batch.records.iter().zip(first..).all(|(record, n)| record.sequence == n);
-        if !dense || first == 0 {
-            return Err(FrameError::Field("sequence"));
+        let (first, last) = numbers(batch).ok_or(FrameError::Field("sequence"))?;
+        if private.iter().any(|entry| entry.salt.len() != private::SALT_LEN) {
+            return Err(FrameError::Field("salt"));
         }
-        let public = batch::pack(batch, batch.records.len()).map_err(FrameError::Part)?;
+        let public = batch::pack(batch).map_err(FrameError::Part)?;
         let hidden = match private {
             [] => Vec::new(),
-            entries => {
-                batch::pack(&PrivatePart { entries: entries.to_vec() }, 0).map_err(FrameError::Part)?
-            }
+            entries => batch::pack_private(entries).map_err(FrameError::Part)?,
         };
         let header = Header {
             format: FORMAT,
@@ -301,7 +298,7 @@ impl Frame {
             run: draft.run,
             epoch: draft.epoch,
             first,
-            last: first + batch.records.len() as u64 - 1,
+            last,
             lost: draft.lost,
             previous: draft.previous,
             public_hash: Sha256::digest(&public).into(),
@@ -349,10 +346,12 @@ impl Frame {
     }
 
     fn check_shape(&self, len: usize) -> Result<(), FrameError> {
-        let private_at = PREFIX_LEN + HEADER_LEN + 4 + self.public_len;
-        let private_len = number(&self.bytes, private_at).ok_or(FrameError::Field("public length"))? as usize;
-        let whole = private_at + 4 + private_len + SIGNATURE_LEN;
-        (whole == len).then_some(()).ok_or(FrameError::Field("private length"))
+        let private_at = (PREFIX_LEN + HEADER_LEN + 4).checked_add(self.public_len);
+        let private_len =
+            private_at.and_then(|at| number(&self.bytes, at)).ok_or(FrameError::Field("public length"))?;
+        let whole =
+            private_at.and_then(|at| at.checked_add(4 + SIGNATURE_LEN)?.checked_add(private_len as usize));
+        (whole == Some(len)).then_some(()).ok_or(FrameError::Field("private length"))
     }
 
     /// What was signed.
@@ -376,7 +375,8 @@ impl Frame {
         &self.bytes[at..self.bytes.len() - SIGNATURE_LEN]
     }
 
-    /// Does the key that should have signed it hold?
+    /// Is it signed by the key that should have signed it? Header and public part then are what was sealed. The
+    /// private part may have been erased since; [`Self::private`] checks what is left of it.
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), FrameError> {
         let signature = self.bytes.last_chunk::<SIGNATURE_LEN>().ok_or(FrameError::Signature)?;
         key.verify_strict(&self.header.hash(), &Signature::from_bytes(signature))
@@ -396,9 +396,9 @@ impl Frame {
         if self.private_bytes().is_empty() {
             return Ok(Vec::new());
         }
-        let part: PrivatePart = batch::unpack(self.private_bytes()).map_err(FrameError::Part)?;
-        let same = private::root(&part.entries) == Some(self.header.private_root);
-        same.then_some(part.entries).ok_or(FrameError::Private)
+        let entries = batch::decode_private(self.private_bytes()).map_err(FrameError::Part)?;
+        let same = private::root(&entries) == Some(self.header.private_root);
+        same.then_some(entries).ok_or(FrameError::Private)
     }
 
     /// The same frame with its private part erased: header, hash and signature stay.
@@ -408,6 +408,14 @@ impl Frame {
         signature.copy_from_slice(&self.bytes[self.bytes.len() - SIGNATURE_LEN..]);
         Self::assemble(self.header.clone(), self.public(), &[], &signature)
     }
+}
+
+/// First and last sequence, when they are dense and begin at 1 or later.
+fn numbers(batch: &Batch) -> Option<(u64, u64)> {
+    let first = batch.records.first()?.sequence;
+    let last = first.checked_add(u64::try_from(batch.records.len()).ok()? - 1)?;
+    let dense = batch.records.iter().map(|record| record.sequence).eq(first..=last);
+    (dense && first != 0).then_some((first, last))
 }
 
 /// A length as the format writes it. Parts are bounded far below 4 GiB, so nothing is cut.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+mod shape;
 pub mod batch;
 pub mod private;
 pub mod frame;

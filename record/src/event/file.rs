@@ -66,7 +66,7 @@ pub(crate) fn object(scene: &Scene<'_>, at: &str, file: &File) -> Object {
     out.put("type_id", type_id).put("type", kind);
     out.maybe("uid", identity);
     if file.mode != 0 {
-        out.put("size", file.size);
+        out.maybe("size", i64::try_from(file.size).ok());
         let mut owner = Object::new();
         owner.put("uid", file.uid.to_string());
         out.object("owner", owner);

@@ -39,13 +39,16 @@ impl View for Lost {
 
     fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {
         class::log(out);
-        out.put("count", self.count);
+        out.maybe("count", i64::try_from(self.count).ok());
         if let Some(since) = scene.moment(self.since) {
             out.put("start_time", since).put("end_time", scene.time());
         }
     }
 
     fn unmapped(&self, _scene: &Scene<'_>, out: &mut Object) {
-        out.text("loss", &self.kind).text("hook", &self.hook).number("since_boot_ns", self.since);
+        out.text("loss", &self.kind)
+            .put("lost", self.count)
+            .text("hook", &self.hook)
+            .number("since_boot_ns", self.since);
     }
 }

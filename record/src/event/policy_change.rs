@@ -2,7 +2,7 @@
 
 use crate::event::View;
 use crate::ocsf::{Activity, Object, Scene, class, control};
-use crate::text::quoted;
+use crate::text::{escape, quoted};
 use crate::v1::{Outcome, Policy, PolicyChange};
 
 impl View for PolicyChange {
@@ -22,7 +22,7 @@ impl View for PolicyChange {
         let (before, after) = (name(self.before.as_ref()), name(self.after.as_ref()));
         match self.refused.as_str() {
             "" => format!("policy {after} replaced {before}"),
-            why => format!("policy {after} was refused ({}); {before} stays", quoted(why.as_bytes())),
+            why => format!("policy {after} was refused ({}); {before} stays", escape(why.as_bytes())),
         }
     }
 

@@ -33,7 +33,7 @@ impl View for Rename {
     }
 
     fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {
-        out.object("file", file::object_or_unknown(scene, "file", self.from.as_ref()));
+        out.object("file", file::object_or_unknown(scene, "file", self.files().first().copied()));
         if let Some(to) = &self.to {
             out.object("file_result", file::object(scene, "file_result", to));
         }

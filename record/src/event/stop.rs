@@ -2,7 +2,7 @@
 
 use crate::event::View;
 use crate::ocsf::{Activity, Object, Scene, class};
-use crate::text::quoted;
+use crate::text::escape;
 use crate::v1::Stop;
 
 impl View for Stop {
@@ -17,7 +17,7 @@ impl View for Stop {
     fn sentence(&self, _who: &str, _scene: &Scene<'_>) -> String {
         let counters = self.counters.unwrap_or_default();
         let (seen, stored, lost) = (counters.seen, counters.stored, counters.lost);
-        let why = quoted(self.reason.as_bytes());
+        let why = escape(self.reason.as_bytes());
         format!("graven ceased to watch ({why}): {seen} events seen, {stored} records stored, {lost} lost")
     }
 

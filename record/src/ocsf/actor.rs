@@ -4,10 +4,9 @@ use serde_json::Value;
 
 use crate::event::file;
 use crate::ocsf::{Object, Scene, word_of};
+use crate::shape::MAX_ANCESTORS;
 use crate::v1::{Exec, ExecId, Origin, Process, Subject, record::Event};
 
-/// Most ancestors that are written out; the schema's own bound. A record that holds more is hostile, and says so.
-const MAX_ANCESTORS: usize = 32;
 /// OCSF's type of a program's file, and of users.
 const EXECUTABLE: u32 = 8;
 const USER: u32 = 1;
@@ -46,40 +45,32 @@ fn own(scene: &Scene<'_>) -> &'static str {
 
 /// The process that a process event is about: the subject's.
 pub(crate) fn launched(scene: &Scene<'_>) -> Object {
-    let nobody = Subject::default();
-    program(scene, "process", scene.record.subject.as_ref().unwrap_or(&nobody))
+    match &scene.record.subject {
+        Some(subject) => program(scene, "process", subject),
+        None => out_of_nothing(scene),
+    }
 }
 
 /// Who called execve: the parent when the caller was a fresh copy of it (fork keeps the count of execs), else
-/// the program that ran in this process before, of which nothing but its name is known.
+/// the program that ran in this process before, of which nothing but its name is known. The rights it had are
+/// not said: those in the record are the new program's.
 fn caller(scene: &Scene<'_>, subject: &Subject, exec: &Exec) -> Object {
+    let at = "actor.process";
     let parent = subject.ancestors.first();
     let count = |process: &Process| process.id.as_ref().map(|id| id.exec);
     let is_copy = |before: &ExecId| parent.and_then(count) == Some(before.exec);
-    let mut out = match (&exec.before, parent) {
-        (Some(before), _) if !is_copy(before) => {
-            let mut out = Object::new();
-            name_of_run(scene, before, &mut out);
-            if let Some(parent) = parent {
-                out.object("parent_process", entity(scene, "actor.process.parent_process", parent));
-            }
-            out
-        }
-        (_, Some(parent)) => {
-            let mut out = entity(scene, "actor.process", parent);
-            if let Some(grandparent) = subject.ancestors.get(1) {
-                out.object("parent_process", entity(scene, "actor.process.parent_process", grandparent));
-            }
-            out
-        }
+    let (mut out, above) = match (&exec.before, parent) {
+        (Some(before), parent) if !is_copy(before) => (run(scene, before), parent),
+        (_, Some(parent)) => (entity(scene, at, parent), subject.ancestors.get(1)),
         (_, None) => return out_of_nothing(scene),
     };
-    out.object("user", account(subject));
-    credentials(subject, &mut out);
+    if let Some(above) = above {
+        out.object("parent_process", entity(scene, &format!("{at}.parent_process"), above));
+    }
     out
 }
 
-/// A parent that is not known: nothing is said of it but that.
+/// A program that is not known: nothing is said of it but that.
 fn out_of_nothing(scene: &Scene<'_>) -> Object {
     let mut out = Object::new();
     out.put("uid", format!("{}:unknown", scene.envelope.boot));
@@ -107,22 +98,18 @@ fn program(scene: &Scene<'_>, at: &str, subject: &Subject) -> Object {
 
 /// What OCSF calls a process entity: one program run and its names.
 fn entity(scene: &Scene<'_>, at: &str, process: &Process) -> Object {
-    let mut out = Object::new();
-    match &process.id {
-        Some(id) => name_of_run(scene, id, &mut out),
-        None => {
-            out.append(out_of_nothing(scene));
-        }
-    }
+    let mut out = process.id.as_ref().map_or_else(|| out_of_nothing(scene), |id| run(scene, id));
     let name = if process.comm.is_empty() { file::name(&process.exe) } else { &process.comm };
     out.text("name", &scene.bytes(&format!("{at}.name"), name));
     out.text("path", &scene.bytes(&format!("{at}.path"), &process.exe));
     out
 }
 
-fn name_of_run(scene: &Scene<'_>, id: &ExecId, out: &mut Object) {
+fn run(scene: &Scene<'_>, id: &ExecId) -> Object {
+    let mut out = Object::new();
     out.put("pid", id.pid).put("uid", scene.run(id).to_string());
     out.maybe("created_time", scene.moment(id.start));
+    out
 }
 
 fn executable(scene: &Scene<'_>, at: &str, process: &Process) -> Object {
@@ -156,6 +143,7 @@ fn typed(argument: &[u8]) -> Vec<u8> {
     [b"'", inner.join(&b"'\\''"[..]).as_slice(), b"'"].concat()
 }
 
+/// At most as many as the schema says; a record that holds more is hostile, and is marked as cut.
 /// Parent, then the whole chain, then its paths from the oldest to the program itself.
 fn parents(scene: &Scene<'_>, at: &str, subject: &Subject, out: &mut Object) {
     let chain = &subject.ancestors[..subject.ancestors.len().min(MAX_ANCESTORS)];

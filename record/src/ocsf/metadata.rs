@@ -7,9 +7,9 @@ pub(crate) fn object(scene: &Scene<'_>) -> Object {
     let record = scene.record;
     let mut out = Object::new();
     out.put("version", VERSION).object("product", product(scene));
-    out.maybe("uid", uid(scene)).number("sequence", record.sequence);
+    out.maybe("uid", uid(scene));
+    out.maybe("sequence", i64::try_from(record.sequence).ok().filter(|sequence| *sequence != 0));
     out.list("profiles", profiles(scene));
-    out.put("logged_time", scene.time());
     let session = record.subject.as_ref().and_then(|subject| subject.session);
     out.maybe("correlation_uid", session.map(|id| id.to_string()));
     out.maybe("log_name", scene.envelope.lane.map(|lane| lane.name()));

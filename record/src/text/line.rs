@@ -119,31 +119,41 @@ impl fmt::Display for Line {
     /// Time, host, severity, verdict, what, by whom, from where, why: one line without an end of line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {:<8} {:<8}", utc(self.time), self.host, self.severity, self.verdict)?;
-        if self.process.is_empty() { write!(f, " {}", self.message) } else { self.fmt_change(f) }
-    }
-}
-
-impl Line {
-    fn fmt_change(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.paths.is_empty() {
+            return self.fmt_message(f);
+        }
         write!(f, " {}", self.verb)?;
         if !self.outcome.is_empty() {
             write!(f, " ({})", self.outcome)?;
         }
-        if !self.paths.is_empty() {
-            write!(f, " {}", self.paths.join(" -> "))?;
-        }
+        write!(f, " {}", self.paths.join(" -> "))?;
         write!(f, " by {} user {}", self.process, self.user)?;
-        for ancestor in &self.ancestors {
-            write!(f, " < {ancestor}")?;
-        }
-        if self.ancestors_cut {
-            write!(f, " < …")?;
-        }
+        self.fmt_ancestors(f)?;
         match (self.rule.as_str(), self.reason.as_str()) {
             ("", "") => Ok(()),
             ("", reason) => write!(f, " : {reason}"),
             (rule, "") => write!(f, " rule {rule}"),
             (rule, reason) => write!(f, " rule {rule}: {reason}"),
         }
+    }
+}
+
+impl Line {
+    /// What is about no file says it all in its sentence, the reason included.
+    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {}", self.message)?;
+        if !self.process.is_empty() {
+            write!(f, " [{}", self.process)?;
+            self.fmt_ancestors(f)?;
+            write!(f, "]")?;
+        }
+        if self.rule.is_empty() { Ok(()) } else { write!(f, " rule {}", self.rule) }
+    }
+
+    fn fmt_ancestors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ancestor in &self.ancestors {
+            write!(f, " < {ancestor}")?;
+        }
+        if self.ancestors_cut { write!(f, " < …") } else { Ok(()) }
     }
 }
