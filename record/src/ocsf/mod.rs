@@ -11,6 +11,7 @@
 //! that is not listed was not escaped.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -68,7 +69,7 @@ pub fn render(envelope: &Envelope<'_>, record: &Record) -> Value {
     control::attributes(&scene, &mut out);
     let mut rest = unmapped(&scene);
     view.unmapped(&scene, &mut rest);
-    rest.list("escaped", scene.escaped.borrow_mut().drain(..));
+    rest.list("escaped", scene.escaped.take());
     out.object("unmapped", rest);
     out.into()
 }
@@ -119,7 +120,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) record: &'a Record,
     /// Places of strings that had to be escaped.
-    escaped: RefCell<Vec<String>>,
+    escaped: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Scene<'a> {
@@ -132,10 +133,7 @@ impl<'a> Scene<'a> {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return text.to_owned();
         }
-        let mut escaped = self.escaped.borrow_mut();
-        if !escaped.iter().any(|place| place == at) {
-            escaped.push(at.to_owned());
-        }
+        self.escaped.borrow_mut().insert(at.to_owned());
         json::escape(bytes)
     }
 
