@@ -149,8 +149,10 @@ impl Central {
 }
 
 fn server(authority: &Authority, identity: &ServerIdentity) -> Result<Server, ServeError> {
+    // A host that enrols knows the CA by its hash alone, so the chain must carry it.
+    let chain = [identity.certificate.as_str(), authority.pem()].concat();
     let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&identity.certificate, &identity.key))
+        .identity(Identity::from_pem(chain, &identity.key))
         .client_ca_root(Certificate::from_pem(authority.pem()))
         // Who enrols has no certificate yet; the streams ask for it.
         .client_auth_optional(true)
