@@ -15,7 +15,8 @@ use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
 use crate::policy::{Judged, Policy};
 use crate::seal::{Now, this_boot};
 use crate::sensor::Sensor;
-use crate::{context, roots, signal};
+use crate::roots::Roots;
+use crate::{context, signal};
 
 /// How long a quiet loop waits before it looks at the roots again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,12 +36,11 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
         sequence: 0,
     };
     let mut sensor = Sensor::load()?;
-    let mut attribution = Attribution::new().context("cannot read /proc")?;
-    sensor.mark(&roots::wanted(&policy, &attribution, &[], arguments.all))?;
+    let mut roots = Roots::new(Vec::new(), arguments.all);
+    sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
     let collector = collect(sensor.rings()?)?;
     sensor.attach()?;
-    attribution.seed();
-    let mut pipeline = Pipeline::new(attribution, policy);
+    let mut pipeline = Pipeline::new(Attribution::start()?, policy);
     signal::stop_on_signal(collector.outgoing.clone())?;
     eprintln!("ready");
     loop {
@@ -61,9 +61,9 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             Ok(Collected::Failed(error)) => return Err(error.into()),
             Err(_timeout) => {}
         }
-        if sensor.marks_stale() | pipeline.attribution().refresh() {
-            let wanted = roots::wanted(pipeline.policy(), pipeline.attribution(), &[], arguments.all);
-            sensor.mark(&wanted)?;
+        if sensor.marks_stale() | roots.mounts_changed() {
+            pipeline.attribution().refresh();
+            sensor.mark(&roots.wanted(pipeline.policy()).context("cannot read the mount table")?)?;
         }
     }
     sensor.detach();

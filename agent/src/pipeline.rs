@@ -41,7 +41,7 @@ impl Pipeline {
     /// One record through decode, attribute and policy. None for what only feeds the process table.
     pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
-        let Some(attributed) = self.attribution.attribute(observed) else { return Ok(None) };
+        let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
         let judged = judge(&self.policy, attributed);
         self.remember(&judged);
         Ok(Some(judged))
@@ -54,7 +54,8 @@ impl Pipeline {
         } else if let Some(subject) = &judged.record.subject
             && !matches!(judged.record.event, Some(Event::Exit(_)))
         {
-            self.attribution.refer(subject);
+            let runs = subject.process.iter().chain(&subject.ancestors);
+            runs.filter_map(|run| run.id.as_ref()).for_each(|id| self.attribution.refer(id));
         }
     }
 

@@ -1,21 +1,45 @@
-//! Which roots the kernel's filter gets: the policy's, those of the mounts below them, and the spool.
+//! Which roots the kernel's filter gets: the policy's, those of the mounts below them, and the agent's own.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use crate::attribute::Attribution;
+use crate::attribute::{Host, ThisHost, mount_points};
 use crate::policy::Policy;
 use crate::sensor::{Mark, MarkClass, with_mounts};
 
-/// The marks as the host is now. `own` are the agent's own directories, which are ignored by inode: what it
-/// writes there would otherwise be a reason to write more. `all` gives the kernel nothing to drop but those.
-pub fn wanted(policy: &Policy, attribution: &Attribution, own: &[PathBuf], all: bool) -> Vec<Mark> {
-    let of_policy = policy.marks();
-    let mounts: Vec<PathBuf> = attribution.mount_points();
-    let mut marks = with_mounts(of_policy, mounts.iter().map(PathBuf::as_path));
-    if all {
-        marks.retain(|mark| mark.class != MarkClass::Mutable);
+/// Knows the mounts that the marks were made for.
+#[derive(Debug)]
+pub struct Roots {
+    /// The agent's own directories are ignored by inode: what it writes there would be a reason to write more.
+    own: Vec<PathBuf>,
+    /// Nothing is mutable: everything is sent.
+    all: bool,
+    mountinfo: Vec<u8>,
+}
+
+impl Roots {
+    /// `own`: directories of the agent itself. `all`: give the kernel nothing else to drop.
+    pub fn new(own: Vec<PathBuf>, all: bool) -> Self {
+        Self { own, all, mountinfo: Vec::new() }
     }
-    marks.retain(|mark| !own.iter().any(|path| path == &mark.path));
-    marks.extend(own.iter().map(|path: &PathBuf| Mark { path: Path::to_path_buf(path), class: MarkClass::Mutable }));
-    marks
+
+    /// The marks as the host is now.
+    pub fn wanted(&mut self, policy: &Policy) -> io::Result<Vec<Mark>> {
+        self.mountinfo = ThisHost::default().mountinfo()?;
+        let mounts = mount_points(&self.mountinfo);
+        let mut marks = with_mounts(policy.marks(), mounts.iter().map(PathBuf::as_path));
+        marks.retain(|mark| !self.own.contains(&mark.path));
+        if self.all {
+            marks.retain(|mark| mark.class != MarkClass::Mutable);
+        }
+        let own = self.own.iter().map(|path| Mark { path: path.clone(), class: MarkClass::Mutable });
+        marks.extend(own);
+        Ok(marks)
+    }
+
+    /// Has anything been mounted or unmounted since [`Self::wanted`]? Compares some ten KiB.
+    pub fn mounts_changed(&self) -> bool {
+        // Unreadable for once: the marks stand, and the next look asks again.
+        ThisHost::default().mountinfo().is_ok_and(|now| now != self.mountinfo)
+    }
 }

@@ -6,7 +6,6 @@
 //! before it ends. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
 //! what is left and says so.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{Limits, Opened, Spool};
-use crate::{context, roots, sandbox, signal};
+use crate::roots::Roots;
+use crate::{context, sandbox, signal};
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
@@ -46,8 +46,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     let identity = Identity::load(config)?;
     let _lock = Lock::take(&config.runtime)?;
-    let mut watch = Watch::start(config, identity, policy)?;
-    let collector = watch.attach()?;
+    let (mut watch, collector) = Watch::start(config, identity, policy)?;
     signal::stop_on_signal(collector.outgoing.clone())?;
     eprintln!("ready");
     notify_ready();
@@ -69,7 +68,7 @@ struct Watch {
     spool: Spool,
     shipper: Shipper,
     health: Health,
-    own: Vec<PathBuf>,
+    roots: Roots,
     /// Records sealed into the spool, of this run.
     stored: u64,
     looked: u64,
@@ -77,7 +76,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(config: &Config, identity: Identity, policy: Policy) -> anyhow::Result<Self> {
+    /// Opens what is on disk, then marks and attaches, then seeds the table; the first record says what hangs
+    /// on what.
+    fn start(config: &Config, identity: Identity, policy: Policy) -> anyhow::Result<(Self, Collector)> {
         let boot = this_boot().context("cannot read the boot id")?;
         let limits = Limits { limit: config.spool.limit, reserve: config.spool.reserve };
         let Opened { spool, heads } = Spool::open(&config.spool_folder(), limits, identity.host, boot)?;
@@ -94,8 +95,13 @@ impl Watch {
             reason: "start".to_owned(),
         };
         let sealer = Sealer::open(opening, Now::read())?;
-        let sensor = Sensor::load()?;
-        let attribution = Attribution::new().context("cannot read /proc")?;
+        let mut sensor = Sensor::load()?;
+        let mut roots = Roots::new(vec![config.spool_folder()], false);
+        sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
+        let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
+        sensor.attach()?;
+        let attribution = Attribution::start()?;
+        let seeded = attribution.counters().seeded;
         let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
         let target = Target {
             servers: config.central.servers.clone(),
@@ -106,30 +112,21 @@ impl Watch {
             tls: identity.tls,
         };
         let shipper = Shipper::start(Launch::own(user), &target, spool.reader())?;
-        Ok(Self {
+        let mut watch = Self {
             sensor,
             pipeline: Pipeline::new(attribution, policy),
             sealer,
             spool,
             shipper,
             health: Health::default(),
-            own: vec![config.spool_folder()],
+            roots,
             stored: 0,
             looked: 0,
             undecodable: 0,
-        })
-    }
-
-    /// Marks, attaches, then seeds; the first record says what hangs on what.
-    fn attach(&mut self) -> anyhow::Result<Collector> {
-        self.mark()?;
-        let collector = collect(self.sensor.rings()?).context("cannot start the thread that reads the rings")?;
-        self.sensor.attach()?;
-        let seeded = self.pipeline.attribution().seed();
-        let start = self.start_record(seeded);
-        self.own_record(Event::Start(start));
-        self.write(false);
-        Ok(collector)
+        };
+        let start = watch.start_record(seeded);
+        watch.own_record(Event::Start(start));
+        Ok((watch, collector))
     }
 
     fn start_record(&self, seeded: u64) -> v1::Start {
@@ -152,8 +149,8 @@ impl Watch {
     }
 
     fn mark(&mut self) -> anyhow::Result<()> {
-        let policy = self.pipeline.policy().clone();
-        let wanted = roots::wanted(&policy, self.pipeline.attribution(), &self.own, false);
+        self.pipeline.attribution().refresh();
+        let wanted = self.roots.wanted(self.pipeline.policy()).context("cannot read the mount table")?;
         Ok(self.sensor.mark(&wanted)?)
     }
 
@@ -212,7 +209,7 @@ impl Watch {
         if let Some(step) = self.health.clock_step(now) {
             self.own_record(Event::Clock(v1::Clock { step }));
         }
-        if (self.sensor.marks_stale() | self.pipeline.attribution().refresh())
+        if (self.sensor.marks_stale() | self.roots.mounts_changed())
             && let Err(error) = self.mark()
         {
             tracing::error!("the protected places could not be marked anew: {error:#}");

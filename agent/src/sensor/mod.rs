@@ -18,6 +18,7 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::ProgramError;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Ebpf, EbpfError};
+use aya_log::EbpfLogger;
 use graven_abi::counter;
 
 pub use attach::{Hook, Required};
@@ -129,6 +130,7 @@ pub struct Sensor {
     hooks: Vec<Hook>,
     links: Vec<BtfTracePointLink>,
     marks: marks::Marks,
+    log: EbpfLogger<&'static dyn log::Log>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -136,17 +138,20 @@ impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
         let mut ebpf = attach::load()?;
+        let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|source| map_error("COUNTERS", source))?;
         let table: HashMap<MapData, u64, [u8; 16]> = HashMap::try_from(take(&mut ebpf, "MARKS")?)
             .map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
-        Ok(Self { ebpf, hooks: Vec::new(), links: Vec::new(), marks, counters })
+        Ok(Self { ebpf, hooks: Vec::new(), links: Vec::new(), marks, log, counters })
     }
 
     /// Sets the policy's roots, all at once; what was marked before is forgotten.
     pub fn mark(&mut self, wanted: &[Mark]) -> Result<(), SensorError> {
-        self.marks.replace(&mut self.ebpf, wanted)
+        let marked = self.marks.replace(&mut self.ebpf, wanted);
+        self.log.flush();
+        marked
     }
 
     /// Has a root gone, moved or been unmounted, so that [`Self::mark`] must be called again?

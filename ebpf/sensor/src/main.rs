@@ -5,6 +5,8 @@
 //! never on a string a program passed; what is kept is stored or counted as lost. Never: a write to the
 //! kernel, a block, a delay. It fails by counting.
 //!
+//! The log (`aya-log`) is for the programs that run on request; on the way of system calls there are counters.
+//!
 //! Order of work: decide first, walk a path only for what is kept.
 #![no_std]
 #![no_main]

@@ -5,6 +5,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use aya_log_ebpf::warn;
 use graven_abi::filter::Resolved;
 
 use crate::kernel::file::File;
@@ -16,11 +17,16 @@ use crate::kernel::task::Current;
 #[raw_tracepoint]
 pub fn resolve(ctx: RawTracePointContext) -> i32 {
     let descriptor: u64 = ctx.arg(0);
-    let mut resolved = Resolved::default();
-    if let Some(file) = File::of_descriptor(Current::get().address(), descriptor) {
-        let inode = Inode(file.inode());
-        resolved = Resolved { key: inode.key(), device: inode.device(), found: 1 };
-    }
+    let resolved = match File::of_descriptor(Current::get().address(), descriptor) {
+        Some(file) => {
+            let inode = Inode(file.inode());
+            Resolved { key: inode.key(), device: inode.device(), found: 1 }
+        }
+        None => {
+            warn!(&ctx, "no file lies behind descriptor {}", descriptor);
+            Resolved::default()
+        }
+    };
     maps::answer(&resolved);
     0
 }

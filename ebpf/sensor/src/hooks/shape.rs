@@ -3,6 +3,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use aya_log_ebpf::debug;
 
 use crate::kernel::maps;
 
@@ -10,9 +11,10 @@ use crate::kernel::maps;
 #[raw_tracepoint]
 pub fn shape(ctx: RawTracePointContext) -> i32 {
     if ctx.arg::<u64>(0) == 0 {
-        maps::moving()
+        maps::moving();
     } else {
-        maps::moved()
+        maps::moved();
+        debug!(&ctx, "the marks were changed");
     }
     0
 }
