@@ -37,7 +37,7 @@ pub enum Command {
 pub struct Data {
     /// The central log's directory.
     #[arg(long = "data", value_name = "DIR", env = "GRAVEN_DATA", default_value = "/var/lib/graven/central")]
-    pub path: PathBuf,
+    pub directory: PathBuf,
 }
 
 /// `graven serve`
@@ -169,4 +169,14 @@ pub struct Replay {
     /// [{"pid", "exe", "comm", "arguments", "user", "started", "exited", "status", "changes", "children"}]}]}.
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
 }

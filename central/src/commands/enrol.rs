@@ -16,7 +16,7 @@ use crate::store::sqlite::open_central;
 use crate::store::tokens;
 
 pub(super) fn run(words: &Enrol) -> Result<Exit, CommandError> {
-    let dir = DataDir::open(&words.data.path)?;
+    let dir = DataDir::open(&words.data.directory)?;
     let now = clock();
     let expires = now.saturating_add(time::span(&words.ttl).map_err(CommandError::Ttl)?);
     let (text, hash) = token::make(&Authority::fingerprint_in(&dir)?)?;

@@ -12,7 +12,7 @@ use crate::show::hosts::HostView;
 use crate::store::reader::Reader;
 
 pub(super) fn run(words: &Hosts) -> Result<Exit, CommandError> {
-    let reader = Reader::open(&DataDir::open(&words.data.path)?)?;
+    let reader = Reader::open(&DataDir::open(&words.data.directory)?)?;
     let (hosts, findings, now) = (reader.hosts()?, reader.findings()?, clock());
     if hosts.is_empty() {
         return Err(ChooseError::NoHosts.into());

@@ -16,7 +16,7 @@ use crate::store::reader::Reader;
 const CHUNK: usize = 256;
 
 pub(super) fn run(words: &Search, alerts_only: bool) -> Result<Exit, CommandError> {
-    let reader = Reader::open(&DataDir::open(&words.data.path)?)?;
+    let reader = Reader::open(&DataDir::open(&words.data.directory)?)?;
     let hosts = reader.hosts()?;
     let chosen = choose::query(&words.filter, words.until.as_deref(), &hosts, clock())?;
     let (rows, cut) = newest(&reader, &Query { alerts_only, ..chosen }, limit(words.limit))?;

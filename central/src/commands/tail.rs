@@ -29,7 +29,7 @@ const BATCH: usize = 1_000;
 pub(super) fn run(words: &Tail) -> Result<Exit, CommandError> {
     let stopped = Arc::new(AtomicBool::new(false));
     stop_on_signal(&stopped)?;
-    let reader = Reader::open(&DataDir::open(&words.data.path)?)?;
+    let reader = Reader::open(&DataDir::open(&words.data.directory)?)?;
     let hosts = reader.hosts()?;
     let chosen = choose::query(&words.filter, None, &hosts, clock())?;
     let query = Query { alerts_only: words.violations, limit: BATCH, ..chosen };

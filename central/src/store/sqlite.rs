@@ -18,11 +18,13 @@ const RECONCILED_DAYS: usize = 2;
 
 /// SQLite files in a data directory.
 pub struct Sqlite {
+    /// Before the writing connection: fields are dropped in this order, and only a writer that is the last to
+    /// close folds the write-ahead log into its file.
+    reader: Reader,
     central: Connection,
     central_path: PathBuf,
     days: PathBuf,
     today: Option<day::Writer>,
-    reader: Reader,
 }
 
 impl Sqlite {
