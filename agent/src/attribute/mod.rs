@@ -1,6 +1,54 @@
-//! x
+//! Who did it, and where on this host.
+//!
+//! In: [`Observed`] events in the order of kernel time. Out: [`Attributed`] events: subject (process, ancestors,
+//! users, cgroup, origin, person), host paths, and arguments without secrets. Forks only feed the process
+//! table; exits come out when a kept record referred to the process ([`Attribution::refer`]).
+//!
+//! Always: what is said of a process was true of that program run. Runs are told apart by pid, start and exec
+//! count, so a pid may be used again. Ancestors are parents as they were when they forked. A fact read later
+//! from `/proc` is taken only if the process there is still the same one (start tick), and its program only if
+//! the inode agrees; else the field stays empty. A person is named with the evidence, or it is said why there
+//! is none.
+//!
+//! Bounded: runs, cgroups, names, look-ups in `/proc` per second; what a bound costs is in [`Counters`].
+//!
+//! Never: asks a directory service (LDAP, SSSD) for a name, follows a symbolic link to name a path, trusts
+//! comm or argv as evidence, lets a secret in argv out (as far as `redact` knows it).
+//!
+//! Fails: only at start, when `/proc` cannot be read. Later trouble leaves fields empty and is counted or said.
+//!
+//! The core is I/O-free over [`Host`]; `host.rs` reads the real one.
+
+mod host;
+mod cgroup;
+mod users;
+mod mounts;
+mod table;
+mod groups;
+mod processes;
+mod place;
+mod redact;
+mod origin;
+mod event;
+mod subject;
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use graven_record::v1;
+
+pub use host::{Exe, Facts, Host, ThisHost};
+use mounts::Mounts;
+use processes::Processes;
+use redact::{Redactor, TagKey};
+use users::Users;
+
+use crate::decode::observed::{Event, Inode, Observed, Place};
+
+/// ns between looks at `/etc/passwd`, and between reloads of the mount table for an unknown device.
+const REFRESH: u64 = 1_000_000_000;
 
 /// An event with the process, the person and the host paths that belong to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,3 +64,155 @@ pub struct Attributed {
     /// Values for private entries; `subject.process.arguments` is 1 + an index into them.
     pub private: Vec<Vec<u8>>,
 }
+
+/// Why attribution cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AttributeError {
+    /// The host hides its processes.
+    #[error("cannot list /proc; mount it, without hidepid for the agent")]
+    Processes(#[source] std::io::Error),
+    /// The host hides its mounts.
+    #[error("cannot read /proc/self/mountinfo; mount /proc")]
+    Mounts(#[source] std::io::Error),
+    /// No random bytes for the redaction key.
+    #[error("the kernel gave no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// Our bug: a built-in pattern does not compile.
+    #[error("a built-in redaction pattern is wrong")]
+    Pattern(#[source] regex::Error),
+}
+
+/// What bounds and races cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Processes found at start.
+    pub seeded: u64,
+    /// Program runs in the table.
+    pub runs: u64,
+    /// Live runs that had to leave the full table.
+    pub evicted_live: u64,
+    /// Ended runs that had to leave it early.
+    pub evicted_early: u64,
+    /// Runs first met in an event that was not their fork or exec: a life event was lost.
+    pub unannounced: u64,
+    /// Look-ups in `/proc` that were not made because of their bound.
+    pub lookups_refused: u64,
+    /// Runs whose cgroup nobody could tell.
+    pub no_cgroup: u64,
+    /// Cgroups forgotten because of their bound, to be read again.
+    pub cgroups_forgotten: u64,
+    /// Lines of the mount table that could not be read.
+    pub mounts_unread: u64,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Attribution<H: Host = ThisHost> {
+    host: H,
+    processes: Processes,
+    users: Users,
+    users_at: u64,
+    mounts: Mounts,
+    mounts_at: u64,
+}
+
+impl Attribution<ThisHost> {
+    /// Reads what runs on this host. The hooks must be attached before, so that nothing falls between.
+    pub fn start() -> Result<Self, AttributeError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(AttributeError::Random)?;
+        Self::of(ThisHost::default(), key)
+    }
+}
+
+impl<H: Host> Attribution<H> {
+    /// The same for any host, with the key for redaction tags.
+    pub fn of(mut host: H, key: [u8; 32]) -> Result<Self, AttributeError> {
+        let redactor = Redactor::new(TagKey(key)).map_err(AttributeError::Pattern)?;
+        let mounts = Mounts::parse(&host.mountinfo().map_err(AttributeError::Mounts)?);
+        let users = host.passwd().map(|text| Users::parse(&text)).unwrap_or_default();
+        let mut processes = Processes::new(redactor);
+        processes.seed(&host, &mounts).map_err(AttributeError::Processes)?;
+        Ok(Self { host, processes, users, users_at: 0, mounts, mounts_at: 0 })
+    }
+
+    /// Says who did it and where.
+    pub fn attribute(&mut self, seen: &Observed) -> Option<Attributed> {
+        self.keep_fresh(seen);
+        let followed = self.processes.follow(&self.host, &self.mounts, seen)?;
+        let event = event::event(&self.mounts, seen)?;
+        let key = followed.key;
+        let (subject, private) = subject::subject(&self.processes, &self.users, followed, seen);
+        if let Event::Exit { .. } = seen.event {
+            self.processes.end(key, seen.at);
+        }
+        let source = v1::Source { cpu: seen.cpu, ring: seen.ring.into(), ring_sequence: seen.sequence };
+        Some(Attributed { at: seen.at, subject, source, event, private })
+    }
+
+    /// A record of this process was kept: its exit will be worth a record too.
+    pub fn refer(&mut self, id: &v1::ExecId) {
+        self.processes.refer(&event::observed_id(id));
+    }
+
+    /// Reads the mount table again: call it when something was mounted or unmounted.
+    pub fn refresh(&mut self) {
+        match self.host.mountinfo() {
+            Ok(text) => self.mounts = Mounts::parse(&text),
+            Err(error) => tracing::warn!("the mount table cannot be read, so the old one stays: {error}"),
+        }
+    }
+
+    /// What bounds and races cost so far.
+    pub fn counters(&self) -> Counters {
+        Counters { mounts_unread: self.mounts.unread, ..self.processes.counters() }
+    }
+
+    fn keep_fresh(&mut self, seen: &Observed) {
+        if seen.at >= self.users_at.saturating_add(REFRESH) {
+            self.users_at = seen.at;
+            if let Some(text) = self.host.passwd() {
+                self.users = Users::parse(&text);
+            }
+        }
+        let unknown =
+            files(&seen.event).into_iter().flatten().any(|file| !self.mounts.knows(place::device(file)));
+        if unknown && seen.at >= self.mounts_at.saturating_add(REFRESH) {
+            self.mounts_at = seen.at;
+            self.refresh();
+        }
+    }
+}
+
+/// The mount points that can be seen, from the text of a `mountinfo` file.
+pub fn mount_points(mountinfo: &[u8]) -> BTreeSet<PathBuf> {
+    let path = |point: &[u8]| PathBuf::from(OsStr::from_bytes(point));
+    Mounts::parse(mountinfo).points().map(path).collect()
+}
+
+/// Tells whether what a path leads to is seen at another path too (a bind mount): then what a policy says of
+/// the one place need not hold for the other.
+pub fn seen_twice(mountinfo: &[u8]) -> impl Fn(&Path) -> bool {
+    let mounts = Mounts::parse(mountinfo);
+    move |path| mounts.is_elsewhere(path.as_os_str().as_bytes())
+}
+
+/// The files of an event that the kernel's own objects name.
+fn files(event: &Event) -> [Option<&Inode>; 3] {
+    let named = |file| Some(file).filter(|file: &&Inode| matches!(file.place, Place::Dentry { .. }));
+    match event {
+        Event::Open { file, .. }
+        | Event::Modify { file, .. }
+        | Event::Create { file, .. }
+        | Event::Unlink { file, .. }
+        | Event::Attr { file, .. }
+        | Event::Exec { file, .. } => [named(file), None, None],
+        Event::Rename { from, to, replaced, .. } => {
+            [named(from), named(to), replaced.as_ref().and_then(named)]
+        }
+        Event::Fork { .. } | Event::Exit { .. } | Event::Uncovered { .. } => [None; 3],
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -166,11 +166,9 @@ fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict,
     let nameless = exec.memfd || exec.deleted;
     let file = exec.file.as_ref();
     let path = file.map_or(&[][..], |file| &file.path);
-    if !nameless {
-        if let Some((rule, severity)) = rules.allowed(path, subject) {
-            let reason = "this program may run here".to_owned();
-            return (verdict(Decision::Log, severity, rule, reason), Lane::Activity);
-        }
+    if let Some((rule, severity)) = rules.allowed(path, subject).filter(|_| !nameless) {
+        let reason = "this program may run here".to_owned();
+        return (verdict(Decision::Log, severity, rule, reason), Lane::Activity);
     }
     let mut names =
         std::iter::once(path).chain(file.iter().flat_map(|file| file.aliases.iter().map(Vec::as_slice)));

@@ -48,11 +48,6 @@ impl Pattern {
         Ok(Self { parts, below })
     }
 
-    /// Exactly this path.
-    pub(super) fn literal(path: &[u8]) -> Self {
-        Self { parts: names(path).into_iter().map(|name| Part::Name(name.to_vec())).collect(), below: false }
-    }
-
     /// Whether it is one path and not a glob.
     pub(super) fn is_plain(&self) -> bool {
         self.parts.iter().all(|part| matches!(part, Part::Name(_)))

@@ -44,6 +44,11 @@ impl Index {
         self.by_prefix.entry(pattern.fixed_bytes()).or_default().push(id);
     }
 
+    /// The patterns with the same leading names.
+    fn bucket(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
+        self.by_prefix.get(&pattern.fixed_bytes()).into_iter().flatten().copied()
+    }
+
     /// The patterns whose leading names are those of `path`.
     pub(super) fn candidates<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
         let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -93,10 +98,9 @@ impl Places {
     }
 
     fn push(&mut self, place: Place) {
-        if let Some(same) = self.places.iter().find(|other| other.pattern == place.pattern) {
-            if same.class == place.class {
-                return;
-            }
+        let mut same = self.index.bucket(&place.pattern).filter_map(|id| self.places.get(id));
+        if same.any(|other| other.pattern == place.pattern && other.class == place.class) {
+            return;
         }
         self.index.insert(&place.pattern, self.places.len());
         self.places.push(place);
