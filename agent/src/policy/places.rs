@@ -45,7 +45,7 @@ impl Index {
     }
 
     /// The patterns with the same leading names.
-    fn bucket(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
+    fn bucket(&self, pattern: &Pattern) -> impl Iterator<Item = usize> + use<'_> {
         self.by_prefix.get(&pattern.fixed_bytes()).into_iter().flatten().copied()
     }
 
@@ -98,8 +98,9 @@ impl Places {
     }
 
     fn push(&mut self, place: Place) {
-        let mut same = self.index.bucket(&place.pattern).filter_map(|id| self.places.get(id));
-        if same.any(|other| other.pattern == place.pattern && other.class == place.class) {
+        let mut alike = self.index.bucket(&place.pattern).filter_map(|id| self.places.get(id));
+        let known = alike.any(|other| other.pattern == place.pattern && other.class == place.class);
+        if known {
             return;
         }
         self.index.insert(&place.pattern, self.places.len());
