@@ -45,8 +45,8 @@ impl Index {
     }
 
     /// The patterns with the same leading names.
-    fn bucket(&self, pattern: &Pattern) -> impl Iterator<Item = usize> + use<'_> {
-        self.by_prefix.get(&pattern.fixed_bytes()).into_iter().flatten().copied()
+    fn bucket(&self, pattern: &Pattern) -> &[usize] {
+        self.by_prefix.get(&pattern.fixed_bytes()).map_or(&[], Vec::as_slice)
     }
 
     /// The patterns whose leading names are those of `path`.
@@ -98,9 +98,8 @@ impl Places {
     }
 
     fn push(&mut self, place: Place) {
-        let mut alike = self.index.bucket(&place.pattern).filter_map(|id| self.places.get(id));
-        let known = alike.any(|other| other.pattern == place.pattern && other.class == place.class);
-        if known {
+        let same = |other: &Place| other.pattern == place.pattern && other.class == place.class;
+        if self.index.bucket(&place.pattern).iter().filter_map(|id| self.places.get(*id)).any(same) {
             return;
         }
         self.index.insert(&place.pattern, self.places.len());
