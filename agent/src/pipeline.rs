@@ -127,12 +127,13 @@ impl Collector {
 fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
     let mut merge = Merge::default();
     while !stop.load(Ordering::Acquire) {
-        let sent = match drain.round() {
-            Ok(round) => send(merge.add(round), to),
-            Err(error) => to.send(Collected::Failed(error)).is_ok() && !stop.load(Ordering::Acquire),
-        };
-        if !sent {
-            return;
+        match drain.round() {
+            Ok(round) => {
+                if !send(merge.add(round), to) {
+                    return;
+                }
+            }
+            Err(error) => return drop(to.send(Collected::Failed(error))),
         }
     }
     loop {

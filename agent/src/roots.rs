@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::attribute::{Host, ThisHost, mount_points};
+use crate::attribute::{Host, ThisHost, mount_points, seen_twice};
 use crate::policy::Policy;
 use crate::sensor::{Mark, MarkClass, with_mounts};
 
@@ -32,6 +32,9 @@ impl Roots {
         if self.all {
             marks.retain(|mark| mark.class != MarkClass::Mutable);
         }
+        // Marks hold for inodes: one at a bind mount would hide the same files at their other place.
+        let twice = seen_twice(&self.mountinfo);
+        marks.retain(|mark| mark.class != MarkClass::Mutable || !twice(&mark.path));
         let own = self.own.iter().map(|path| Mark { path: path.clone(), class: MarkClass::Mutable });
         marks.extend(own);
         Ok(marks)

@@ -24,7 +24,7 @@ use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
 use crate::policy::{self, Policy};
 use crate::sandbox::User;
 use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{Raw, Sensor};
+use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{Limits, Opened, Spool};
 use crate::roots::Roots;
@@ -49,15 +49,18 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let (mut watch, collector) = Watch::start(config, identity, policy)?;
     signal::stop_on_signal(collector.outgoing.clone())?;
     eprintln!("ready");
-    notify_ready();
-    watch.until_stopped(&collector);
-    watch.finish(collector)
+    tell_systemd(sd_notify::NotifyState::Ready);
+    let failure = watch.until_stopped(&collector);
+    tell_systemd(sd_notify::NotifyState::Stopping);
+    let reason = if failure.is_some() { "the rings could not be read" } else { "asked to stop by a signal" };
+    watch.finish(collector, reason);
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// systemd is told; where there is none, nobody is.
-fn notify_ready() {
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        tracing::warn!("systemd could not be told that the agent is ready: {error}");
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd could not be told of the agent's state: {error}");
     }
 }
 
@@ -154,12 +157,13 @@ impl Watch {
         Ok(self.sensor.mark(&wanted)?)
     }
 
-    fn until_stopped(&mut self, collector: &Collector) {
+    /// Ends with what made it impossible to go on, if anything did.
+    fn until_stopped(&mut self, collector: &Collector) -> Option<SensorError> {
         loop {
             match collector.incoming.recv_timeout(self.wait()) {
                 Ok(Collected::Records(records)) => self.take(&records),
-                Ok(Collected::Failed(error)) => tracing::error!("{error}"),
-                Ok(Collected::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Collected::Failed(error)) => return Some(error),
+                Ok(Collected::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Now::read();
@@ -273,15 +277,14 @@ impl Watch {
     }
 
     /// Detaches, takes the rest out of the rings, and leaves everything in the spool.
-    fn finish(mut self, collector: Collector) -> anyhow::Result<()> {
+    fn finish(mut self, collector: Collector, reason: &str) {
         self.sensor.detach();
         self.rest_of(&collector.finish());
         self.look(Now::read());
         let counters = Some(self.counters());
-        self.own_record(Event::Stop(v1::Stop { reason: "asked to stop by a signal".to_owned(), counters }));
+        self.own_record(Event::Stop(v1::Stop { reason: reason.to_owned(), counters }));
         self.write(true);
         self.shipper.stop();
-        Ok(())
     }
 
     fn rest_of(&mut self, incoming: &Receiver<Collected>) {
