@@ -99,6 +99,7 @@ offsets! {
     inode_dentry = "inode"."i_dentry",
     super_dev = "super_block"."s_dev",
     super_flags = "super_block"."s_flags",
+    super_magic = "super_block"."s_magic",
     bprm_filename = "linux_binprm"."filename",
 }
 

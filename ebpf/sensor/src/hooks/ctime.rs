@@ -18,8 +18,8 @@ use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op;
 
-use super::modify;
-use super::sys_exit::operation;
+use super::sys_exit::{is_open, operation};
+use super::{modify, open};
 use crate::filter::classify;
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{Inode, is_directory};
@@ -56,7 +56,7 @@ fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
         return 0;
     }
     let inode = Inode(inode);
-    if inode.leaving() || !inode.in_tree() {
+    if inode.leaving() || !inode.in_tree() || (!is_change && inode.made_on_lookup()) {
         return 0;
     }
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
@@ -86,8 +86,13 @@ fn calling(current: Current) -> (u8, i32) {
     if current.compat() {
         return (op::NONE, -1);
     }
-    let number = Regs::of_current(current).number();
-    (operation(number), number as i32)
+    let regs = Regs::of_current(current);
+    let number = regs.number();
+    match operation(number) {
+        // What is noted must be used up at `sys_exit`, which a read-only open leaves at once.
+        opening if is_open(opening) && !open::may_change(opening, regs) => (op::NONE, number as i32),
+        operation => (operation, number as i32),
+    }
 }
 
 /// Notes the inode in the thread's slot; false when there is no room.

@@ -69,6 +69,12 @@ pub extern "C" fn opened(count: u32) -> u32 {
     0
 }
 
+/// Can this open change an inode before it returns? Only by making a file or cutting it off.
+#[inline(always)]
+pub fn may_change(operation: u8, regs: Regs) -> bool {
+    flags(operation, regs) & (O_CREAT | O_TRUNC) != 0
+}
+
 /// The descriptor's file, if it was opened to change something.
 #[inline(always)]
 fn record(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>) {

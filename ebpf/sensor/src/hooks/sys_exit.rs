@@ -33,6 +33,12 @@ pub fn operation(number: i64) -> u8 {
     OPERATIONS[number as usize & (TABLE_LEN - 1)]
 }
 
+/// Does it return a descriptor?
+#[inline(always)]
+pub fn is_open(operation: u8) -> bool {
+    matches!(operation, op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE)
+}
+
 /// One finished call of a thread.
 #[derive(Clone, Copy)]
 pub struct Call {
@@ -105,7 +111,7 @@ fn finished(operation: u8, result: i64) {
         return;
     }
     match operation {
-        op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE => open::opened(count),
+        _ if is_open(operation) => open::opened(count),
         op::MKDIR | op::MKDIRAT | op::MKNOD | op::MKNODAT | op::LINK | op::LINKAT | op::SYMLINKAT => {
             create::created(count)
         }

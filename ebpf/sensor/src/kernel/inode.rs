@@ -13,6 +13,10 @@ const REGULAR: u32 = 0o100_000;
 /// SB_NOUSER: pipes, sockets, memfds, anonymous inodes: no tree that a policy could name.
 const SB_NOUSER: u64 = 1 << 31;
 
+/// Magic numbers (linux/magic.h) of procfs, sysfs, cgroup v1 and v2: their inodes get a change time when they
+/// are looked up, whoever looks.
+const MADE_ON_LOOKUP: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+
 /// `struct inode *`.
 #[derive(Clone, Copy)]
 pub struct Inode(pub u64);
@@ -57,6 +61,13 @@ impl Inode {
     #[inline(always)]
     pub fn in_tree(self) -> bool {
         at::<u64>(self.sb() + offset!(super_flags)) & SB_NOUSER == 0
+    }
+
+    /// Is a change time set on mere look-up no sign of a change?
+    #[inline(always)]
+    pub fn made_on_lookup(self) -> bool {
+        let magic: u64 = at(self.sb() + offset!(super_magic));
+        MADE_ON_LOOKUP.contains(&magic)
     }
 
     /// Being thrown out of memory: its times change, nobody changed it.
