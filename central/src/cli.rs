@@ -30,6 +30,8 @@ pub enum Command {
     Violations(Search),
     /// Show records as they arrive, until interrupted.
     Tail(Tail),
+    /// Show what happened on a host as a process tree, in order.
+    Replay(Replay),
 }
 
 /// Where the log lies.
@@ -165,8 +167,8 @@ pub struct Replay {
     /// The newest so many records.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub limit: u32,
-    /// The tree as one JSON object: {"host", "hostname", "since", "until", "cut", "boots": [{"boot", "processes":
-    /// [{"pid", "exe", "comm", "arguments", "user", "started", "exited", "status", "changes", "children"}]}]}.
+    /// One object: host, hostname, since, until, cut, boots; a boot: boot, notes, processes; a process: pid,
+    /// start_ns, parent_cut, programs, user, started, exited, status, items; an item: change (OCSF 1.8.0) or child.
     #[arg(long)]
     pub json: bool,
 }

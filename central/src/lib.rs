@@ -17,8 +17,10 @@ pub mod ingest;
 pub mod verify;
 pub mod store;
 pub mod query;
+pub mod replay;
 pub mod show;
 
 #[cfg(test)]
 #[path = "../tests/fixture/mod.rs"]
+#[expect(missing_docs, reason = "its names are its documentation")]
 pub mod fixture;

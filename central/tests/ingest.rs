@@ -2,8 +2,9 @@
 //! The real server on a port of its own, real TLS, real frames: what is taken, what is refused, and what is
 //! still known after a restart.
 
-#[expect(dead_code, reason = "the fixture serves other tests too")]
+#[expect(unreachable_pub, reason = "the fixture serves other tests too")]
 mod fixture;
+#[expect(unreachable_pub, reason = "one agent serves every test of the wire")]
 mod agent;
 
 use std::path::Path;

@@ -11,6 +11,7 @@ mod choose;
 mod hosts;
 mod search;
 mod tail;
+mod replay;
 mod output;
 
 use std::io;
@@ -111,6 +112,7 @@ pub fn run(command: Command) -> Result<Exit, CommandError> {
         Command::Events(words) => search::run(&words, false),
         Command::Violations(words) => search::run(&words, true),
         Command::Tail(words) => tail::run(&words),
+        Command::Replay(words) => replay::run(&words),
     };
     match ended {
         // Whoever read our output has seen enough.

@@ -7,7 +7,8 @@ use crate::cli::Serve;
 use crate::pipeline::{Central, Config};
 
 pub(super) fn run(words: &Serve) -> Result<Exit, CommandError> {
-    let config = Config { data: words.data.directory.clone(), listen: words.listen, names: words.names.clone() };
+    let config =
+        Config { data: words.data.directory.clone(), listen: words.listen, names: words.names.clone() };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
     let ended = runtime.block_on(serve(&config));

@@ -221,9 +221,7 @@ impl Talk<'_> {
     }
 
     async fn frame(&mut self, bytes: &[u8]) -> Result<(), Status> {
-        let units = u32::try_from(bytes.len() / UNIT + 1).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.bytes).acquire_many_owned(units).await;
-        let permit = permit.map_err(|_| unavailable(&StoreError::Stopped))?;
+        let permit = self.room(bytes.len()).await?;
         match self.session.judge(bytes, &self.claim).await.map_err(|e| unavailable(&e))? {
             Step::Acknowledge(lane) => {
                 self.due.insert(lane);
@@ -231,6 +229,20 @@ impl Talk<'_> {
             }
             Step::Refuse(finding, refused) => self.refuse(finding, refused).await,
             Step::Store(verified, finding) => self.store(verified, finding, permit).await,
+        }
+    }
+
+    /// Waits for room among the bytes under way, and goes on taking answers meanwhile: the room that is
+    /// missing may be this stream's own.
+    async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+        let units = u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX);
+        let mut acquiring = std::pin::pin!(Arc::clone(&self.bytes).acquire_many_owned(units));
+        loop {
+            let waiting = !self.pending.is_empty();
+            tokio::select! {
+                permit = &mut acquiring => return permit.map_err(|_| unavailable(&StoreError::Stopped)),
+                answer = front(&mut self.pending), if waiting => self.answered(answer).await?,
+            }
         }
     }
 

@@ -92,8 +92,6 @@ impl Row {
 pub struct Found {
     /// Whose.
     pub host: HostId,
-    /// What the host calls itself now: hostile text.
-    pub hostname: String,
     /// Which boot.
     pub boot: BootId,
     /// Which run of the agent.
@@ -105,7 +103,7 @@ pub struct Found {
     /// Hash of its frame.
     pub frame: [u8; 32],
     /// What all records of the frame share.
-    pub context: Context,
+    pub context: Arc<Context>,
     /// The record.
     pub record: Record,
     /// The private entries it may name; empty where they were erased.

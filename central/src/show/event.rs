@@ -1,6 +1,8 @@
 //! A record as a line or as JSON.
 
 use graven_record::text::Line;
+use graven_record::v1::Decision;
+use graven_record::v1::record::Event;
 use graven_record::{ocsf, text};
 use owo_colors::Style;
 use serde_json::Value;
@@ -27,6 +29,32 @@ pub fn line(found: &Found, look: Look) -> String {
         return format!("{head} {}", line.message);
     }
     format!("{head} {} {} {}", what(&line, look), who(&line, look), why(&line)).trim_end().to_owned()
+}
+
+/// The same below its process: without what the process's own line says. `user` is who that line names.
+pub fn inside(found: &Found, user: &str, look: Look) -> String {
+    let line = text::line(&found.envelope(), &found.record);
+    let mark = if line.verdict == "alert" { "!" } else { "·" };
+    let head = format!(
+        "{mark} {} {}",
+        look.dress(&moment(line.time), Style::new().dimmed()),
+        look.dress(&format!("{:<8}", severity(&line)), dress_of(&line)),
+    );
+    if line.process.is_empty() {
+        return format!("{head} {}", line.message);
+    }
+    let other = if line.user == user { String::new() } else { format!(" user {}", line.user) };
+    format!("{head} {}{other} {}", what(&line, look), why(&line)).trim_end().to_owned()
+}
+
+/// Did a program start?
+pub fn is_exec(found: &Found) -> bool {
+    matches!(found.record.event, Some(Event::Exec(_)))
+}
+
+/// Does the policy say to alert on it?
+pub fn is_alert(found: &Found) -> bool {
+    found.record.verdict.as_ref().is_some_and(|verdict| verdict.decision() == Decision::Alert)
 }
 
 /// An alert shouts its severity; everything else is only what it is.

@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod hosts;
+pub mod replay;
 
 use std::io::IsTerminal;
 

@@ -193,6 +193,16 @@ pub struct Located {
     pub entry: Entry,
 }
 
+/// A frame as it is kept.
+pub struct Kept {
+    /// Verbatim, without its private part.
+    pub bytes: Vec<u8>,
+    /// Central clock, ns.
+    pub received: i64,
+    /// Its private part, while it is there.
+    pub private: Option<PrivatePart>,
+}
+
 /// A day that is read.
 pub struct Reader {
     /// Which.
@@ -256,8 +266,8 @@ impl Reader {
         Ok(found)
     }
 
-    /// A frame's verbatim bytes and when it was received; its private part, if it is still there.
-    pub fn frame(&self, id: i64) -> Result<Option<(Vec<u8>, i64, Option<PrivatePart>)>, StoreError> {
+    /// A frame by its row.
+    pub fn frame(&self, id: i64) -> Result<Option<Kept>, StoreError> {
         let found = self
             .db
             .prepare_cached("SELECT bytes, received, host, boot, lane, first FROM frame WHERE id = ?1")
@@ -273,7 +283,7 @@ impl Reader {
             .map_err(failed(&self.path))?;
         let Some((bytes, received, key)) = found else { return Ok(None) };
         let private = self.private_part(key).map_err(failed(&self.path))?;
-        Ok(Some((bytes, received, private)))
+        Ok(Some(Kept { bytes, received, private }))
     }
 
     fn private_part(

@@ -1,17 +1,18 @@
 //! Reads the store beside its writer: every command but `serve`, and `serve` itself for what lies behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use graven_record::frame::Frame;
 use graven_record::id::{BootId, Lane};
 use graven_record::private;
-use graven_record::v1::{Batch, PrivateEntry, PrivatePart};
+use graven_record::v1::{Batch, Context, PrivateEntry, PrivatePart};
 use rusqlite::Connection;
 
 use super::StoreError;
-use super::day::{self, Day};
+use super::day::{self, Day, Kept};
 use super::findings::{self, FindingRow};
 use super::hosts::{self, HostRow};
 use super::schema::{self, failed};
@@ -33,6 +34,7 @@ pub struct Reader {
 struct Decoded {
     frame: Frame,
     batch: Batch,
+    context: Arc<Context>,
     received: i64,
     private: Arc<Vec<PrivateEntry>>,
 }
@@ -98,7 +100,6 @@ impl Reader {
 
     /// The records of those rows, in their order. A frame that no longer holds is damage, not an end.
     pub fn frames(&self, rows: &[Row]) -> Result<Vec<Result<Found, Damage>>, StoreError> {
-        let names = self.hosts()?.into_iter().map(|h| (h.number, h.hostname)).collect::<BTreeMap<_, _>>();
         let mut days: HashMap<Day, day::Reader> = HashMap::new();
         let mut decoded: HashMap<(Day, i64), Result<Arc<Decoded>, Damage>> = HashMap::new();
         let mut found = Vec::with_capacity(rows.len());
@@ -109,13 +110,13 @@ impl Reader {
                     decoded.clear();
                 }
                 let day = match days.entry(row.day) {
-                    std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(new) => new.insert(self.day(row.day)?),
+                    Entry::Occupied(open) => open.into_mut(),
+                    Entry::Vacant(new) => new.insert(self.day(row.day)?),
                 };
                 decoded.insert(key, decode(day, row.located.frame)?.map(Arc::new));
             }
             let one = match &decoded[&key] {
-                Ok(frame) => record(frame, row, names.get(&row.located.host)),
+                Ok(frame) => record(frame, row),
                 Err(damage) => Err(damage.clone()),
             };
             found.push(one);
@@ -126,14 +127,15 @@ impl Reader {
 
 fn decode(day: &day::Reader, id: i64) -> Result<Result<Decoded, Damage>, StoreError> {
     let damage = |reason: String| Damage { day: day.day, frame: id, reason };
-    let Some((bytes, received, part)) = day.frame(id)? else {
+    let Some(Kept { bytes, received, private: part }) = day.frame(id)? else {
         return Ok(Err(damage("it is not there".to_owned())));
     };
     let read = || {
         let frame = Frame::parse(&bytes).map_err(|e| e.to_string())?;
         let batch = frame.batch().map_err(|e| e.to_string())?;
         let private = Arc::new(values(&frame, part)?);
-        Ok(Decoded { frame, batch, received, private })
+        let context = Arc::new(batch.context.clone().unwrap_or_default());
+        Ok(Decoded { frame, batch, context, received, private })
     };
     Ok(read().map_err(damage))
 }
@@ -146,20 +148,19 @@ fn values(frame: &Frame, part: Option<PrivatePart>) -> Result<Vec<PrivateEntry>,
     Ok(part.entries)
 }
 
-fn record(decoded: &Decoded, row: &Row, hostname: Option<&String>) -> Result<Found, Damage> {
+fn record(decoded: &Decoded, row: &Row) -> Result<Found, Damage> {
     let header = decoded.frame.header();
     let place = usize::try_from(row.located.entry.place).unwrap_or(usize::MAX);
     let damage = |reason: &str| Damage { day: row.day, frame: row.located.frame, reason: reason.to_owned() };
     let record = decoded.batch.records.get(place).ok_or_else(|| damage("the indexed record is not in it"))?;
     Ok(Found {
         host: header.host,
-        hostname: hostname.cloned().unwrap_or_default(),
         boot: header.boot,
         run: header.run,
         lane: header.lane,
         received: decoded.received,
         frame: header.hash(),
-        context: decoded.batch.context.clone().unwrap_or_default(),
+        context: Arc::clone(&decoded.context),
         record: record.clone(),
         private: Arc::clone(&decoded.private),
     })

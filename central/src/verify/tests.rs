@@ -1,4 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 //! Every way in which a frame can be wrong, and generated runs of right ones.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
