@@ -11,7 +11,8 @@
 //!
 //! What runs: `exec.allow` first, by exact program (and parent). Then `deny_from`: a hit is an alert of the
 //! severity in `[exec] otherwise`, exactly as written ("high" when it is not). There is no list of the
-//! image's programs yet, so everything outside `deny_from` counts as part of it and is logged.
+//! image's programs yet, so everything outside `deny_from` counts as part of it and is logged. A script is
+//! judged by the program that runs it: where the script itself lies is not looked at yet.
 //!
 //! Refused attempts in protected places are alerts of the same severity. `mode = "learn"` turns the policy's
 //! alerts into logs and says so; the logger's own alerts stay.
