@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sensor::{Hook, Sensor};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-pub const UNSEEN: [&str; 7] = [
+pub const UNSEEN: [&str; 8] = [
     "old values of changed attributes: this mode has no program before a call",
     "refused attempts (EROFS, EACCES, EPERM, ETXTBSY): not recorded yet in this mode",
     "which call it was, for the 32-bit entry, x32 and io_uring: their changes are `modify` records, and the process has an `uncovered` record",
@@ -16,6 +16,7 @@ pub const UNSEEN: [&str; 7] = [
     "changes in procfs, sysfs and cgroupfs other than by the calls above: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
     "which of several hard links was used, when more than one is in memory: the record gives the number of links",
+    "that a file outside the protected places is a hard link of a protected one: it is judged by the name that was used",
 ];
 
 /// Everything `doctor` found.
