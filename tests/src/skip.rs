@@ -1,0 +1,27 @@
+//! What cannot run here says so.
+
+use anyhow::Error;
+
+/// True, with the line that `tests/skips.toml` must list, when the suite needs root and has it not.
+pub fn needs_root(suite: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        say(suite, "needs root: the kernel loads the sensor for nobody else");
+    }
+    !root
+}
+
+/// True, with that line, when the kernel forbids tracing to root too. A sensor that does not load for another
+/// reason is a failure.
+pub fn is_refused(suite: &str, error: &Error) -> bool {
+    let refused = format!("{error:#}").contains("the kernel refuses tracing programs to this process");
+    if refused {
+        say(suite, "the kernel refuses tracing programs to root");
+    }
+    refused
+}
+
+/// Leaves something out.
+pub fn say(name: &str, reason: &str) {
+    println!("skipped: {name}: {reason}");
+}

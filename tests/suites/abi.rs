@@ -1,0 +1,107 @@
+//! Sensor and agent read the same bytes: every struct that passes between them has the same layout in the built
+//! object as in the agent. No root.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use graven_tests::layout::{self, Layout};
+use graven_tests::programs;
+
+/// A struct's path, size and the offset of each of its fields, as this compiler has them.
+macro_rules! here {
+    ($($name:path { $($field:ident),+ $(,)? })+) => {
+        BTreeMap::from([$((
+            stringify!($name).replace(' ', ""),
+            Layout {
+                size: size_of::<$name>() as u64,
+                fields: BTreeMap::from([
+                    $((stringify!($field).to_owned(), core::mem::offset_of!($name, $field) as u64)),+
+                ]),
+            },
+        )),+])
+    };
+}
+
+fn shared() -> BTreeMap<String, Layout> {
+    here! {
+        graven_abi::header::ExecKey { start, pid, exec }
+        graven_abi::header::Task {
+            id, parent, exe_inode, cgroup, exe_device, tid, uid, gid, euid, egid, fsuid, loginuid, session, flags,
+            comm, tty,
+        }
+        graven_abi::header::Header { abi, kind, tail, time, sequence, cpu, ring, padding, task }
+        graven_abi::path::Path { length, flags, mount, device }
+        graven_abi::path::Inode { inode, size, generation, mode, uid, gid, links, device, path, base }
+        graven_abi::event::open::Open { file, outcome, mode, flags, truncated }
+        graven_abi::event::modify::Modify { file, syscall, padding }
+        graven_abi::event::create::Create { file, outcome, padding }
+        graven_abi::event::unlink::Unlink { file, outcome, padding }
+        graven_abi::event::rename::Rename { from, to, replaced, outcome, flags }
+        graven_abi::event::attr::Attr { file, outcome, what, mode, uid, gid, padding }
+        graven_abi::event::exec::Exec { file, before, called_as, arguments_cut, arguments }
+        graven_abi::event::fork::Fork { child }
+        graven_abi::event::exit::Exit { status, padding }
+        graven_abi::event::uncovered::Uncovered { entry, padding }
+        graven_abi::filter::InodeKey { pointer, inode, generation, padding }
+        graven_abi::filter::Mark { inode, generation, class }
+        graven_abi::filter::Verdict { generation, class, padding }
+        graven_abi::filter::Generation { started, finished }
+        graven_abi::filter::Resolved { key, device, found }
+    }
+}
+
+/// The object as the linker left it, and as the agent embeds it, without the compiler's debug information.
+fn linked() -> Result<Vec<u8>> {
+    let release = programs::path(programs::AGENT)?;
+    let target = release.parent().and_then(|folder| folder.parent()).context("no target folder")?;
+    let path: PathBuf = target.join("sensor/bpfel-unknown-none/release/graven-sensor");
+    std::fs::read(&path).with_context(|| format!("{}: run cargo xtask build", path.display()))
+}
+
+#[test]
+fn the_embedded_object_is_the_one_that_was_linked() -> Result<()> {
+    let (embedded, linked) =
+        (layout::programs(graven_agent::sensor::OBJECT)?, layout::programs(&linked()?)?);
+    ensure!(embedded.len() > 5, "only {} sections with programs", embedded.len());
+    ensure!(embedded.keys().eq(linked.keys()), "{:?} and {:?}", embedded.keys(), linked.keys());
+    let differing: Vec<&String> = embedded.keys().filter(|name| embedded[*name] != linked[*name]).collect();
+    ensure!(differing.is_empty(), "the embedded sensor is of another build: {differing:?}");
+    Ok(())
+}
+
+#[test]
+fn every_struct_has_the_same_layout_on_both_sides() -> Result<()> {
+    let (sensor, agent) = (layout::of_crate(&linked()?, "graven_abi")?, shared());
+    let unknown: BTreeSet<&String> = sensor.keys().filter(|name| !agent.contains_key(*name)).collect();
+    let offsets = "graven_abi::offsets::Offsets".to_owned();
+    ensure!(unknown == BTreeSet::from([&offsets]), "structs that this test does not compare: {unknown:?}");
+    for (name, here) in &agent {
+        let there = sensor.get(name).with_context(|| format!("the sensor does not use {name}"))?;
+        ensure!(there == here, "{name} in the sensor: {there:?}, in the agent: {here:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_kernels_offsets_lie_in_the_objects_btf_where_the_agent_writes_them() -> Result<()> {
+    let structs = layout::of_btf(graven_agent::sensor::OBJECT)?;
+    let found: Vec<&Layout> =
+        structs.iter().filter(|(name, _)| name == "Offsets").map(|(_, layout)| layout).collect();
+    ensure!(found.len() == 1, "{} structs Offsets in the BTF", found.len());
+    let count = graven_abi::offsets::COUNT;
+    ensure!(found[0].size == size_of::<graven_abi::offsets::Offsets>() as u64, "{:?}", found[0]);
+    // The agent writes them as an array, in the order of FIELDS.
+    let mut places: Vec<u64> = found[0].fields.values().copied().collect();
+    places.sort_unstable();
+    ensure!(places == (0..count as u64).map(|n| n * 4).collect::<Vec<_>>(), "{:?}", found[0]);
+    for (n, (structure, field)) in graven_abi::offsets::FIELDS.iter().enumerate() {
+        let here = found[0].fields.iter().find(|(_, at)| **at == n as u64 * 4);
+        let (here, _) = here.with_context(|| format!("{structure}.{field} has no place"))?;
+        // `inode_mode` is for `inode.i_mode`.
+        let last = field.rsplit('.').next().unwrap_or(field);
+        let bare = last.split_once('_').map_or(last, |(_, bare)| bare);
+        ensure!(here.ends_with(last) || here.ends_with(bare), "{structure}.{field} stands where {here} is");
+    }
+    Ok(())
+}
