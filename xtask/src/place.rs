@@ -171,7 +171,7 @@ name = "everything else on a development machine"
 paths = ["/"]
 
 [exec]
-otherwise = "info"
+otherwise = "high"
 
 [exec.image]
 deny_from = [{demo}, "memfd", "deleted"]
