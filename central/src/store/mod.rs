@@ -138,3 +138,6 @@ pub trait Store {
     /// The records of those rows, in their order; a frame that no longer holds is damage, not an end.
     fn frames(&self, rows: &[Row]) -> Result<Vec<Result<Found, Damage>>, StoreError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,112 @@ fn sentence(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use graven_record::id::{BootId, HostId, Lane};
+
+    use super::*;
+    use crate::query::{Damage, Found, Query, Row};
+    use crate::store::HostRow;
+    use crate::verify::{Epoch, EpochName, LaneHead, Stored};
+
+    /// Notes the size of each commit; fails the commits that it is told to.
+    struct Fake {
+        commits: Arc<Mutex<Vec<usize>>>,
+        fails: bool,
+    }
+
+    impl Store for Fake {
+        fn commit(&mut self, group: &[Write], _: i64) -> Result<Vec<Written>, StoreError> {
+            if self.fails {
+                return Err(StoreError::Stopped);
+            }
+            self.commits.lock().unwrap().push(group.len());
+            Ok(vec![Written::Stored; group.len()])
+        }
+        fn heads(&self, _: i64, _: usize) -> Result<Vec<(BootId, Lane, LaneHead)>, StoreError> {
+            Ok(Vec::new())
+        }
+        fn head(&self, _: i64, _: BootId, _: Lane) -> Result<LaneHead, StoreError> {
+            Ok(LaneHead::NONE)
+        }
+        fn epoch(&self, _: i64, _: &EpochName) -> Result<Option<Epoch>, StoreError> {
+            Ok(None)
+        }
+        fn stored(&self, _: i64, _: BootId, _: Lane, _: u64, _: u64) -> Result<Stored, StoreError> {
+            Ok(Stored::Nothing)
+        }
+        fn host(&self, _: &HostId) -> Result<Option<HostRow>, StoreError> {
+            Ok(None)
+        }
+        fn find(&self, _: &Query) -> Result<Vec<Row>, StoreError> {
+            Ok(Vec::new())
+        }
+        fn frames(&self, _: &[Row]) -> Result<Vec<Result<Found, Damage>>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn seen(host: i64) -> Write {
+        Write::Seen { host, hostname: String::new() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_failed_commit_acknowledges_nothing_and_the_store_is_opened_again() {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let commits = Arc::new(Mutex::new(Vec::new()));
+        let (count, sizes) = (Arc::clone(&opened), Arc::clone(&commits));
+        let open = move || {
+            let fails = count.fetch_add(1, Ordering::SeqCst) == 0;
+            Ok(Box::new(Fake { commits: Arc::clone(&sizes), fails }) as Box<dyn Store + Send>)
+        };
+        let (writer, thread) = Writer::start(Box::new(open), || 0).unwrap();
+        assert!(writer.write(seen(1)).await.unwrap().await.is_err());
+        assert_eq!(writer.write(seen(1)).await.unwrap().await, Ok(Written::Stored));
+        assert_eq!(opened.load(Ordering::SeqCst), 2);
+        drop(writer);
+        thread.join().unwrap();
+        assert_eq!(*commits.lock().unwrap(), [1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_shares_a_commit_and_a_question_sees_what_was_written_before_it() {
+        let commits = Arc::new(Mutex::new(Vec::new()));
+        let sizes = Arc::clone(&commits);
+        let open =
+            move || Ok(Box::new(Fake { commits: Arc::clone(&sizes), fails: false }) as Box<dyn Store + Send>);
+        let (writer, _thread) = Writer::start(Box::new(open), || 0).unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = oneshot::channel::<()>();
+        tokio::spawn({
+            let writer = writer.clone();
+            // The store's thread stands still in this question while the writes queue up behind it.
+            let wait = move |_: &dyn Store| {
+                begun.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            };
+            async move { writer.ask(wait).await }
+        });
+        begins.await.unwrap();
+        let mut answers = Vec::new();
+        for host in 0..300 {
+            answers.push(writer.write(seen(host)).await.unwrap());
+        }
+        let asked = tokio::spawn({
+            let (writer, commits) = (writer.clone(), Arc::clone(&commits));
+            async move { writer.ask(move |_| Ok(commits.lock().unwrap().iter().sum::<usize>())).await.unwrap() }
+        });
+        hold.send(()).unwrap();
+        for answer in answers {
+            assert_eq!(answer.await, Ok(Written::Stored));
+        }
+        assert_eq!(asked.await.unwrap(), 300);
+        assert_eq!(*commits.lock().unwrap(), [GROUP, 300 - GROUP]);
+    }
+}
