@@ -234,7 +234,7 @@ impl Sealer {
         }));
         for (record, sequence) in records.iter_mut().zip(head.last + 1..) {
             record.sequence = sequence;
-            record.time = now.wall;
+            record.time = happened_at(record.boot_time, now);
         }
         let context = Context::clone(context.as_ref().unwrap_or(&self.context));
         let batch = Batch { context: Some(context), records };
@@ -301,6 +301,11 @@ impl Sealer {
             Lane::Activity => &mut self.activity,
         }
     }
+}
+
+/// The wall clock of a moment before now, by the time since boot that has gone by.
+fn happened_at(boot_time: u64, now: Now) -> u64 {
+    now.wall.saturating_sub(now.boot.saturating_sub(boot_time))
 }
 
 #[cfg(test)]

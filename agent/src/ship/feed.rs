@@ -135,3 +135,7 @@ impl<D: Disk> Feed<D> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -45,8 +45,9 @@ pub enum ProcessError {
 
 /// Runs until `watch` closes its end of the socket.
 pub fn run_process() -> Result<(), ProcessError> {
-    drop(rustix::thread::set_name(c"graven-ship"));
     sandbox::ship()?;
+    // Only a name for `ps`: without it everything works.
+    let _ = rustix::thread::set_name(c"graven-ship");
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3);
     let socket = StdUnixStream::from(socket.map_err(|e| ProcessError::ByHand(e.into()))?);
     // Fails for whatever is not a socket of this kind.

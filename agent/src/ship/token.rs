@@ -47,7 +47,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn hostile_text_never_panics(text in ".{0,300}") {
-            drop(Token::read(&text).is_ok());
+            let _ = Token::read(&text);
         }
     }
 }
