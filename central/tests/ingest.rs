@@ -259,6 +259,7 @@ async fn a_gap_is_asked_for_and_taken_when_the_host_cannot_fill_it() {
     let mut scene = Scene::new().await;
     let (mut line, _) = scene.open().await;
     line.send(scene.host.frame(LANE, 2).bytes()).await;
+    line.until_durable(&scene.host, LANE, 2).await;
     let lost = scene.host.frame(LANE, 3);
     let (next, after) = (scene.host.frame(LANE, 1), scene.host.frame(LANE, 1));
     for frame in [&next, &after] {
@@ -376,19 +377,19 @@ async fn a_second_server_on_the_directory_and_a_taken_port_are_refused_with_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_sends_a_thousand_frames_and_all_are_there_in_order() {
+async fn a_host_sends_hundreds_of_frames_and_all_are_there_in_order() {
     let mut scene = Scene::new().await;
     let (mut line, _) = scene.open().await;
-    let frames: Vec<Frame> = (0..1_000).map(|_| scene.host.frame(Lane::Activity, 3)).collect();
+    let frames: Vec<Frame> = (0..300).map(|_| scene.host.frame(Lane::Activity, 3)).collect();
     let mut sent = 0;
     let mut acknowledged = 0;
-    while acknowledged < 3_000 {
+    while acknowledged < 900 {
         while sent < frames.len() && sent < usize::try_from(acknowledged / 3).unwrap() + 64 {
             line.send(frames[sent].bytes()).await;
             sent += 1;
         }
         acknowledged = durable(&line.acknowledged().await.durable, &scene.host, Lane::Activity).unwrap();
     }
-    assert_eq!(sequences(scene.data()), (1..=3_000).collect::<Vec<u64>>());
+    assert_eq!(sequences(scene.data()), (1..=900).collect::<Vec<u64>>());
     scene.server.stop().await;
 }
