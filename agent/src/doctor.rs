@@ -12,7 +12,7 @@ pub const UNSEEN: [&str; 8] = [
     "old values of changed attributes: this mode has no program before a call",
     "refused attempts (EROFS, EACCES, EPERM, ETXTBSY): not recorded yet in this mode",
     "which call it was, for the 32-bit entry, x32 and io_uring: their changes are `modify` records, and the process has an `uncovered` record",
-    "which call it was, for calls other than open, mkdir, unlink, rmdir, rename, chmod, chown: their changes are `modify` records",
+    "which call it was, for calls other than open, mkdir, mknod, link, symlink, unlink, rmdir, rename, chmod, chown: their changes are `modify` records",
     "changes in procfs, sysfs and cgroupfs other than by the calls above: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
     "which of several hard links was used, when more than one is in memory: the record gives the number of links",
