@@ -44,6 +44,9 @@ pub struct Data {
 
 /// `graven serve`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "GRAVEN_LOG=debug (or warn, error) sets how much is said on standard error. SIGTERM and SIGINT end it."
+)]
 pub struct Serve {
     /// Where.
     #[command(flatten)]

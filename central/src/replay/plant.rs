@@ -14,7 +14,11 @@ const MAX_DEPTH: usize = 64;
 /// Ancestors looked at before a link is refused as endless.
 const MAX_WALK: usize = 4_096;
 
-/// A process, whichever program it runs: pid and start.
+/// `/proc` tells when a process started in ticks of 10 ms (USER_HZ), the kernel's events to the nanosecond. A
+/// process that was there before the agent is known by both; no pid is used twice within a tick.
+const TICK: u64 = 10_000_000;
+
+/// A process, whichever program it runs: pid and tick of its start.
 type Key = (u32, u64);
 
 /// A node while the forest is planted.
@@ -34,7 +38,7 @@ pub(super) struct Forest<'a> {
 }
 
 fn key(id: &ExecId) -> Key {
-    (id.pid, id.start)
+    (id.pid, id.start / TICK)
 }
 
 impl<'a> Forest<'a> {
@@ -65,7 +69,9 @@ impl<'a> Forest<'a> {
         for one in std::iter::once(process).chain(ancestors) {
             let Some(id) = &one.id else { return };
             let node = self.nodes.entry(key(id)).or_default();
-            (node.process.pid, node.process.start) = key(id);
+            node.process.pid = id.pid;
+            // The exact start is the later one of the same tick.
+            node.process.start = node.process.start.max(id.start);
             learn(&mut node.process.programs, id.exec, one, found);
             if let Some(below) = below {
                 self.link(below, key(id));
@@ -154,6 +160,16 @@ fn learn<'a>(programs: &mut Vec<Program<'a>>, exec: u32, process: &'a v1::Proces
     }
 }
 
+/// A program seen in `/proc` has no count of execs; when the kernel's events know the same one, that is it.
+fn forget_uncounted(programs: &mut Vec<Program<'_>>) {
+    if let [seen, counted, ..] = programs.as_slice()
+        && seen.exec == 0
+        && (seen.process.exe.is_empty() || seen.process.exe == counted.process.exe)
+    {
+        programs.remove(0);
+    }
+}
+
 fn started(found: &Found, id: &ExecId) -> Option<u64> {
     let before = found.record.boot_time.checked_sub(id.start).filter(|_| id.start != 0)?;
     found.record.time.checked_sub(before)
@@ -171,6 +187,7 @@ fn finish<'a>(
         Item::Change(found) => (*at, 0, u64::from(found.lane.number()), found.record.sequence),
         Item::Child(child) => (*at, 1, u64::from(child.pid), child.start),
     });
+    forget_uncounted(&mut process.programs);
     process.items = items.into_iter().map(|(_, item)| item).collect();
     process.cut = cut;
     process

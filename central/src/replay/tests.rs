@@ -129,12 +129,29 @@ fn a_process_that_becomes_another_program_is_one_process() {
 #[test]
 fn a_pid_used_again_is_another_process() {
     let mut again = process(9, 1, "/bin/sh");
-    again.id = Some(ExecId { pid: 9, start: 77, exec: 1 });
+    again.id = Some(ExecId { pid: 9, start: 900 * MS, exec: 1 });
     let records = [
         found(1, 20, by(process(9, 1, "/bin/sh"), &[]), modify("/a")),
         found(2, 21, by(again, &[]), modify("/b")),
     ];
     assert_eq!(replay(&records)[0].roots.len(), 2);
+}
+
+#[test]
+fn a_process_known_from_proc_and_from_the_kernel_is_one() {
+    let seen = |start, exec| {
+        let id = Some(ExecId { pid: 9, start, exec });
+        v1::Process { id, ..process(9, 1, "/bin/sh") }
+    };
+    let (child, other) = (process(20, 2, "/bin/a"), process(21, 2, "/bin/b"));
+    let records = [
+        found(1, 900, by(child, &[seen(430 * MS, 0)]), modify("/a")),
+        found(2, 901, by(other, &[seen(430 * MS + 247_611, 3)]), modify("/b")),
+    ];
+    let boots = replay(&records);
+    assert_eq!(boots[0].roots.len(), 1);
+    let root = &boots[0].roots[0];
+    assert_eq!((root.items.len(), root.start, root.programs.len()), (2, 430 * MS + 247_611, 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Hosts and what is wrong with their streams.
 
+use graven_record::id::BootId;
 use graven_record::text::escape;
 use graven_record::v1::Mode;
 use graven_record::wire::HeadStatement;
@@ -93,7 +94,7 @@ fn heartbeat(statement: &HeadStatement, at: i64) -> Value {
     };
     json!({
         "received": utc(at),
-        "boot": hex::encode(&statement.boot),
+        "boot": BootId::from_slice(&statement.boot).map(|boot| boot.to_string()).ok(),
         "run": hex::encode(&statement.run),
         "mode": mode,
         "policy": hex::encode(&statement.policy_hash),
