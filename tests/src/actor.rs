@@ -85,6 +85,8 @@ impl Actor {
         }
         let said = format!("{command:?}");
         let program = PathBuf::from(command.get_program());
+        // What has no path any more keeps the one it was called by.
+        let program = program.canonicalize().unwrap_or(program);
         let child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {said}"))?;
         let pid = child.id();
         let output = child.wait_with_output()?;

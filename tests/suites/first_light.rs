@@ -65,20 +65,37 @@ fn all_calls(scene: &mut Scene<'_>, way: &Way) -> Result<()> {
 
 fn opens(scene: &mut Scene<'_>, way: &Way) -> Result<()> {
     // O_WRONLY | O_CREAT | O_EXCL
-    for (call, words) in [("open", &["0301", "0644"][..]), ("openat", &["0301", "0644"]), ("openat2", &["0301", "0644"]), ("creat", &["0644"])] {
+    for (call, words) in [
+        ("open", &["0301", "0644"][..]),
+        ("openat", &["0301", "0644"]),
+        ("openat2", &["0301", "0644"]),
+        ("creat", &["0644"]),
+    ] {
         let new = scene.path(&format!("{call}-new"));
         one(scene, way, call, &format!("{call}-new"), words, Expected::new("open", activity::CREATE, new))?;
     }
     for (call, words) in [("open", &["1", "0"][..]), ("openat", &["02", "0"]), ("openat2", &["02001", "0"])] {
         let there = scene.file(&format!("{call}-there"))?;
-        one(scene, way, call, &format!("{call}-there"), words, Expected::new("open", activity::UPDATE, there))?;
+        one(
+            scene,
+            way,
+            call,
+            &format!("{call}-there"),
+            words,
+            Expected::new("open", activity::UPDATE, there),
+        )?;
     }
     let truncated = scene.file("creat-there")?;
     one(scene, way, "creat", "creat-there", &["0600"], Expected::new("open", activity::UPDATE, truncated))
 }
 
 fn names(scene: &mut Scene<'_>, way: &Way) -> Result<()> {
-    for (call, words) in [("mkdir", &["0755"][..]), ("mkdirat", &["0755"]), ("mknod", &["010644", "0"]), ("mknodat", &["010644", "0"])] {
+    for (call, words) in [
+        ("mkdir", &["0755"][..]),
+        ("mkdirat", &["0755"]),
+        ("mknod", &["010644", "0"]),
+        ("mknodat", &["010644", "0"]),
+    ] {
         let new = scene.path(call);
         one(scene, way, call, call, words, Expected::new("create", activity::CREATE, new))?;
     }
@@ -127,8 +144,14 @@ fn renames(scene: &mut Scene<'_>, way: &Way) -> Result<()> {
 fn attributes(scene: &mut Scene<'_>, way: &Way) -> Result<()> {
     let own = rustix::process::getuid().as_raw().to_string();
     let owner = [own.as_str(), own.as_str()];
-    let modes = [("chmod", &["0640"][..]), ("fchmod", &["0640"]), ("fchmodat", &["0640"]), ("fchmodat2", &["0640", "0"])];
-    let owners = [("chown", &owner[..]), ("fchown", &owner), ("lchown", &owner), ("fchownat", &[&own, &own, "0"])];
+    let modes = [
+        ("chmod", &["0640"][..]),
+        ("fchmod", &["0640"]),
+        ("fchmodat", &["0640"]),
+        ("fchmodat2", &["0640", "0"]),
+    ];
+    let owners =
+        [("chown", &owner[..]), ("fchown", &owner), ("lchown", &owner), ("fchownat", &[&own, &own, "0"])];
     for (call, words) in modes.into_iter().chain(owners) {
         let file = scene.file(call)?;
         one(scene, way, call, call, words, Expected::new("attr", activity::SECURITY, file))?;
@@ -223,7 +246,8 @@ fn another_user_is_named_in_the_record() -> Result<()> {
 fn a_file_opened_by_its_handle_has_its_path() -> Result<()> {
     scene("handle", |scene| {
         let file = scene.file("file")?;
-        let acted = scene.actor().act(&[OsStr::new("open_by_handle_at"), file.as_os_str(), OsStr::new("1")])?;
+        let acted =
+            scene.actor().act(&[OsStr::new("open_by_handle_at"), file.as_os_str(), OsStr::new("1")])?;
         scene.expect(acted, vec![Expected::new("open", activity::UPDATE, file)]);
         Ok(())
     })
@@ -260,7 +284,12 @@ fn an_open_that_only_truncates_is_a_change() -> Result<()> {
     scene("truncated", |scene| {
         let file = scene.file("file")?;
         // O_RDONLY | O_TRUNC
-        let acted = scene.actor().act(&[OsStr::new("open"), file.as_os_str(), OsStr::new("01000"), OsStr::new("0")])?;
+        let acted = scene.actor().act(&[
+            OsStr::new("open"),
+            file.as_os_str(),
+            OsStr::new("01000"),
+            OsStr::new("0"),
+        ])?;
         scene.expect(acted.clone(), vec![Expected::new("open", activity::UPDATE, &file)]);
         scene.stage().fence()?;
         let records = scene.stage().records(&file)?;
@@ -273,7 +302,9 @@ fn an_open_that_only_truncates_is_a_change() -> Result<()> {
 #[test]
 fn calls_without_a_kind_of_their_own_are_modifications() -> Result<()> {
     scene("others", |scene| {
-        for (call, words) in [("truncate", &["1"][..]), ("ftruncate", &["2"]), ("utime", &["0"]), ("utimensat", &["0", "0"])] {
+        for (call, words) in
+            [("truncate", &["1"][..]), ("ftruncate", &["2"]), ("utime", &["0"]), ("utimensat", &["0", "0"])]
+        {
             let file = scene.file(call)?;
             let mut arguments = vec![OsStr::new(call), file.as_os_str()];
             arguments.extend(words.iter().map(OsStr::new));
@@ -293,7 +324,8 @@ fn a_rename_into_and_out_of_the_protected_place_has_both_paths() -> Result<()> {
     scene("moved", |scene| {
         let outside = scene.stage().outside("moves")?;
         let actor = scene.actor().clone();
-        let rename = |from: &Path, to: &Path| actor.act(&[OsStr::new("rename"), from.as_os_str(), to.as_os_str()]);
+        let rename =
+            |from: &Path, to: &Path| actor.act(&[OsStr::new("rename"), from.as_os_str(), to.as_os_str()]);
         std::fs::write(outside.join("comes"), "x")?;
         std::fs::create_dir_all(outside.join("tree/of/folders"))?;
         scene.file("goes")?;
@@ -311,7 +343,8 @@ fn a_rename_into_and_out_of_the_protected_place_has_both_paths() -> Result<()> {
         let inner = scene.path("tree/of/folders/new");
         let acted = actor.act(&[OsStr::new("mkdir"), inner.as_os_str(), OsStr::new("0755")])?;
         scene.expect(acted, vec![Expected::new("create", activity::CREATE, inner)]);
-        let acted = actor.act(&[OsStr::new("mkdir"), outside.join("branch/new").as_os_str(), OsStr::new("0755")])?;
+        let acted =
+            actor.act(&[OsStr::new("mkdir"), outside.join("branch/new").as_os_str(), OsStr::new("0755")])?;
         scene.expect(acted, Vec::new());
         Ok(())
     })
@@ -325,7 +358,8 @@ fn a_rename_over_a_file_names_what_was_there() -> Result<()> {
         scene.expect(acted.clone(), vec![Expected::rename(&from, &to)]);
         scene.stage().fence()?;
         let records = scene.stage().records(&to)?;
-        let own = records.iter().find(|record| record.pid() == Some(acted.pid.into())).context("no record")?;
+        let own =
+            records.iter().find(|record| record.pid() == Some(acted.pid.into())).context("no record")?;
         ensure!(Path::new(own.text("/unmapped/replaced/path")) == to, "{:#}", own.0);
         let inode = |place: &str| own.number(&format!("/unmapped/{place}/inode"));
         ensure!(inode("replaced").is_some() && inode("replaced") != inode("file"), "{:#}", own.0);
@@ -338,11 +372,16 @@ fn an_exchange_of_two_files_is_one_record_with_both() -> Result<()> {
     scene("exchanged", |scene| {
         let (from, to) = (scene.file("one")?, scene.file("other")?);
         // RENAME_EXCHANGE
-        let acted =
-            scene.actor().act(&[OsStr::new("renameat2"), from.as_os_str(), to.as_os_str(), OsStr::new("2")])?;
+        let acted = scene.actor().act(&[
+            OsStr::new("renameat2"),
+            from.as_os_str(),
+            to.as_os_str(),
+            OsStr::new("2"),
+        ])?;
         scene.stage().fence()?;
         let records = scene.stage().records(scene.folder())?;
-        let own: Vec<&Record> = records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
+        let own: Vec<&Record> =
+            records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
         ensure!(own.len() == 1 && own[0].kind() == "rename", "{own:#?}");
         own[0].is_violation_by(&acted, "watched")?;
         ensure!(own[0].0["unmapped"]["exchange"] == true, "{:#}", own[0].0);
@@ -358,14 +397,16 @@ fn the_name_by_which_a_linked_file_is_changed_is_the_one_in_the_record() -> Resu
     scene("hard-links", |scene| {
         let (first, second) = (scene.file("first")?, scene.path("second"));
         std::fs::hard_link(&first, &second)?;
-        let acted = scene.actor().act(&[OsStr::new("open"), second.as_os_str(), OsStr::new("1"), OsStr::new("0")])?;
+        let acted =
+            scene.actor().act(&[OsStr::new("open"), second.as_os_str(), OsStr::new("1"), OsStr::new("0")])?;
         scene.expect(acted, vec![Expected::new("open", activity::UPDATE, &second)]);
         // A file from outside, by its name in the protected place.
         let outside = scene.stage().outside("hard-links")?.join("theirs");
         std::fs::write(&outside, "x")?;
         let inside = scene.path("inside");
         std::fs::hard_link(&outside, &inside)?;
-        let acted = scene.actor().act(&[OsStr::new("open"), inside.as_os_str(), OsStr::new("1"), OsStr::new("0")])?;
+        let acted =
+            scene.actor().act(&[OsStr::new("open"), inside.as_os_str(), OsStr::new("1"), OsStr::new("0")])?;
         scene.expect(acted, vec![Expected::new("open", activity::UPDATE, &inside)]);
         Ok(())
     })
@@ -403,15 +444,25 @@ fn what_only_reads_makes_no_record() -> Result<()> {
             list
         })?;
         // A change after them: when it is there, they would be.
-        let after = scene.actor().act(&[OsStr::new("mkdir"), scene.path("after").as_os_str(), OsStr::new("0755")])?;
+        let after =
+            scene.actor().act(&[OsStr::new("mkdir"), scene.path("after").as_os_str(), OsStr::new("0755")])?;
         scene.expect(after.clone(), vec![Expected::new("create", activity::CREATE, scene.path("after"))]);
         scene.stage().fence()?;
         let records = scene.stage().central.events::<&str>(&[])?;
         let of = |acted: &Acted| {
             let pid = acted.pid;
-            records.iter().filter(move |record| record.class() == FILE && record.pid() == Some(pid.into())).count()
+            records
+                .iter()
+                .filter(move |record| record.class() == FILE && record.pid() == Some(pid.into()))
+                .count()
         };
-        ensure!((of(&acted), of(&listed), of(&after)) == (0, 0, 1), "{} {} {}", of(&acted), of(&listed), of(&after));
+        ensure!(
+            (of(&acted), of(&listed), of(&after)) == (0, 0, 1),
+            "{} {} {}",
+            of(&acted),
+            of(&listed),
+            of(&after)
+        );
         // The fence's own directory is the test's; of this process there are the changes it made itself only.
         let opened = records.iter().filter(|record| record.kind() == "open" && record.path() == file);
         ensure!(opened.count() == 1, "only making the file opened it for writing");
@@ -481,7 +532,11 @@ fn a_program_without_a_name_that_runs_is_a_violation() -> Result<()> {
             let acted = scene.actor().run(Command::new(program))?;
             scene.stage().fence()?;
             let record = launch(scene.stage(), &acted)?;
-            ensure!(record.text("/unmapped/verdict/rule") == format!("exec.deny_from \"{what}\""), "{:#}", record.0);
+            ensure!(
+                record.text("/unmapped/verdict/rule") == format!("exec.deny_from \"{what}\""),
+                "{:#}",
+                record.0
+            );
             ensure!(record.0["unmapped"][what] == true, "{:#}", record.0);
         }
         Ok(())
@@ -599,14 +654,23 @@ fn hostile_names_are_exact_in_json_and_harmless_in_text() -> Result<()> {
         }
         scene.stage().fence()?;
         let folder = scene.folder().as_os_str();
-        let shown = scene.stage().central.graven("violations", &[OsStr::new("--path"), folder])?.succeeded()?;
+        let shown =
+            scene.stage().central.graven("violations", &[OsStr::new("--path"), folder])?.succeeded()?;
         let text = shown.text()?;
         let harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}' || c == '\u{9b}';
         ensure!(!text.contains(harmful), "{text:?}");
         let records = scene.stage().records(scene.folder())?;
-        ensure!(text.lines().count() == records.len(), "{} lines of {} records", text.lines().count(), records.len());
+        ensure!(
+            text.lines().count() == records.len(),
+            "{} lines of {} records",
+            text.lines().count(),
+            records.len()
+        );
         ensure!(text.contains(r"\x1b[31mred") && text.contains(r"not \xff\xfe UTF-8\x80"), "{text}");
-        let json = scene.stage().central.graven("violations", &[OsStr::new("--json"), OsStr::new("--path"), folder])?;
+        let json = scene
+            .stage()
+            .central
+            .graven("violations", &[OsStr::new("--json"), OsStr::new("--path"), folder])?;
         ensure!(!json.succeeded()?.text()?.contains(harmful), "JSON that acts on a terminal");
         Ok(())
     })
@@ -618,7 +682,8 @@ fn a_path_deeper_than_the_sensors_bound_is_marked_as_cut_and_alerted() -> Result
         let mut deep = scene.folder().to_owned();
         deep.extend(vec!["d"; 80]);
         std::fs::create_dir_all(&deep)?;
-        let acted = scene.actor().act(&[OsStr::new("mkdir"), deep.join("end").as_os_str(), OsStr::new("0755")])?;
+        let acted =
+            scene.actor().act(&[OsStr::new("mkdir"), deep.join("end").as_os_str(), OsStr::new("0755")])?;
         scene.stage().fence()?;
         let mut records = scene.stage().central.violations::<&str>(&[])?;
         records.retain(|record| record.pid() == Some(acted.pid.into()) && record.class() == FILE);
@@ -661,7 +726,8 @@ fn a_replay_shows_the_process_tree_in_order() -> Result<()> {
         scene.stage().fence()?;
         let host = scene.stage().central.host()?;
         let host = host["host"].as_str().context("no host id")?;
-        let replay = scene.stage().central.graven("replay", &[host, "--since", "5m", "--json"])?.succeeded()?;
+        let replay =
+            scene.stage().central.graven("replay", &[host, "--since", "5m", "--json"])?.succeeded()?;
         let tree: serde_json::Value = serde_json::from_str(replay.text()?.trim())?;
         let mut found = Vec::new();
         for boot in tree["boots"].as_array().context("no boots")? {
@@ -715,7 +781,10 @@ fn observe_prints_one_object_a_line_without_a_central_log() -> Result<()> {
     let file = watched.join("file");
     let acted = actor()?.act(&[OsStr::new("creat"), file.as_os_str(), OsStr::new("0600")])?;
     let name = file.to_str().context("not text")?;
-    let line = observe.line("the record", |line| line.contains(name).then(|| line.to_owned()))?;
+    let line = observe.line("the record", |line| {
+        let of_file = line.contains(name) && line.contains("\"kind\":\"open\"");
+        of_file.then(|| line.to_owned())
+    })?;
     let record = Record::parse(&line)?;
     Expected::new("open", activity::CREATE, &file).is(&record, &acted)?;
     observe.signal(Signal::INT)?;
@@ -738,7 +807,10 @@ fn what_happened_right_before_a_stop_arrives_after_the_next_start() -> Result<()
     std::fs::create_dir(&folder)?;
     stage.central.stop()?;
     let count = CHANGES.to_string();
-    let storm = actor()?.act_on(Stdio::null(), &[OsStr::new("storm"), folder.as_os_str(), OsStr::new(&count), OsStr::new("100000")])?;
+    let storm = actor()?.act_on(
+        Stdio::null(),
+        &[OsStr::new("storm"), folder.as_os_str(), OsStr::new(&count), OsStr::new("100000")],
+    )?;
     stage.agent.stop()?;
     stage.central.restart()?;
     stage.agent.run()?;
@@ -758,7 +830,11 @@ fn what_happened_right_before_a_stop_arrives_after_the_next_start() -> Result<()
     ensure!(stops[0].number("/unmapped/counters/lost") == Some(0), "{:#}", stops[0].0);
     ensure!(stage.central.events(&["--kind", "start"])?.len() == 2);
     ensure!(stage.central.events(&["--kind", "lost"])?.is_empty());
-    ensure!(stage.central.host()?["findings"].as_array().is_some_and(Vec::is_empty), "{:#}", stage.central.host()?);
+    ensure!(
+        stage.central.host()?["findings"].as_array().is_some_and(Vec::is_empty),
+        "{:#}",
+        stage.central.host()?
+    );
     stage.finish()
 }
 

@@ -69,7 +69,10 @@ impl Storm {
     fn end(&mut self) -> Result<()> {
         ensure!(self.daemon.ended()?.success(), "{}", self.daemon.said()?);
         let (took, wanted) = (self.begin.elapsed(), Duration::from_secs((self.changes / RATE) as u64));
-        ensure!(took < wanted + wanted / 5 + Duration::from_secs(1), "the storm took {took:?} and not {wanted:?}");
+        ensure!(
+            took < wanted + wanted / 5 + Duration::from_secs(1),
+            "the storm took {took:?} and not {wanted:?}"
+        );
         Ok(())
     }
 
@@ -185,7 +188,8 @@ fn sealed(spool: &Path, folder: &Path) -> Result<Vec<(PathBuf, String)>> {
                         Some(Event::Unlink(unlink)) => (unlink.file, "unlink"),
                         _ => continue,
                     };
-                    let path = PathBuf::from(OsStr::new(std::str::from_utf8(&file.unwrap_or_default().path)?));
+                    let path =
+                        PathBuf::from(OsStr::new(std::str::from_utf8(&file.unwrap_or_default().path)?));
                     if path.starts_with(folder) && path != folder {
                         found.push((path, kind.to_owned()));
                     }
@@ -239,7 +243,8 @@ fn a_new_agent_delivers_to_a_central_log_that_comes_later() -> Result<()> {
     // Without a central log it is ready all the same.
     stage.agent.run()?;
     let made = stage.watched().join("made");
-    let acted = actor()?.act_on(Stdio::null(), &[OsStr::new("mkdir"), made.as_os_str(), OsStr::new("0755")])?;
+    let acted =
+        actor()?.act_on(Stdio::null(), &[OsStr::new("mkdir"), made.as_os_str(), OsStr::new("0755")])?;
     stage.central.restart()?;
     until("the change that was made meanwhile", || {
         let records = stage.records(&made)?;

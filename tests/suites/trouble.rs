@@ -51,7 +51,8 @@ fn the_agent_without_root_says_that_it_needs_root() -> Result<()> {
         let agent = agent(place, &central.url())?;
         agent.enrol(&central)?;
         let config = agent.config();
-        as_nobody(AGENT, &["run".as_ref(), "--config".as_ref(), config.as_os_str()])?.refused(HOST, &["root"])?;
+        as_nobody(AGENT, &["run".as_ref(), "--config".as_ref(), config.as_os_str()])?
+            .refused(HOST, &["root"])?;
         as_nobody(AGENT, &["observe"])?.refused(HOST, &["root"])?;
         central.stop()
     })
@@ -71,7 +72,11 @@ fn a_wrong_policy_is_refused_by_line_and_key_with_what_is_allowed() -> Result<()
     within("policy", |place| {
         let good = agent::policy(Path::new("/srv"));
         let wrong = [
-            (good.replace("severity = \"high\"", "severity = \"loud\""), "protect.severity", &["high", "critical"][..]),
+            (
+                good.replace("severity = \"high\"", "severity = \"shouting\""),
+                "protect.severity",
+                &["high", "critical"][..],
+            ),
             (good.replace("paths = [\"/srv\"]", "path = [\"/srv\"]"), "protect", &["path", "paths"]),
             (good.replace("[policy]\n", "[policy]\ncolour = \"red\"\n"), "colour", &["name", "version"]),
             (good.replace("schema = 1", "schema = 7"), "schema", &["1"]),
@@ -86,7 +91,12 @@ fn a_wrong_policy_is_refused_by_line_and_key_with_what_is_allowed() -> Result<()
             let line = 1 + good.lines().zip(text.lines()).take_while(|(a, b)| a == b).count();
             for words in [&["policy", "check", file][..], &["observe", "--policy", file]] {
                 let ended = programs::run(AGENT, words)?;
-                ensure!(ended.code == Some(USAGE), "{words:?} of\n{text}\nended with {:?}: {}", ended.code, ended.stderr);
+                ensure!(
+                    ended.code == Some(USAGE),
+                    "{words:?} of\n{text}\nended with {:?}: {}",
+                    ended.code,
+                    ended.stderr
+                );
                 let said = format!("{}{}", ended.text()?, ended.stderr);
                 ensure!(said.contains(&format!("{file}:{line}:")), "line {line} is not named: {said}");
                 ensure!(said.contains(key), "{key} is not named: {said}");
@@ -118,7 +128,8 @@ fn a_policy_that_is_in_order_is_said_to_be() -> Result<()> {
     within("valid", |place| {
         let path = place.join("policy.toml");
         std::fs::write(&path, agent::policy(Path::new("/srv")))?;
-        let ended = programs::run(AGENT, ["policy".as_ref(), "check".as_ref(), path.as_os_str()])?.succeeded()?;
+        let ended =
+            programs::run(AGENT, ["policy".as_ref(), "check".as_ref(), path.as_os_str()])?.succeeded()?;
         ensure!(ended.text()?.contains("tests 1"), "{ended:?}");
         Ok(())
     })
@@ -130,7 +141,9 @@ fn an_agent_that_is_not_enrolled_says_how_to_enrol() -> Result<()> {
         return Ok(());
     }
     within("not-enrolled", |place| {
-        agent(place, NOWHERE)?.run_to_end()?.refused(USAGE, &["not enrolled", "graven-agent enrol", "graven enrol"])
+        agent(place, NOWHERE)?
+            .run_to_end()?
+            .refused(USAGE, &["not enrolled", "graven-agent enrol", "graven enrol"])
     })
 }
 
@@ -184,7 +197,8 @@ fn a_port_that_is_taken_is_named_with_the_remedy() -> Result<()> {
         let data = place.join("central");
         let words = ["serve".as_ref(), "--data".as_ref(), data.as_os_str()];
         let listen = address.to_string();
-        let ended = programs::run(CENTRAL, words.into_iter().chain(["--listen", listen.as_str()].map(OsStr::new)))?;
+        let ended =
+            programs::run(CENTRAL, words.into_iter().chain(["--listen", listen.as_str()].map(OsStr::new)))?;
         ended.refused(USAGE, &[&address.port().to_string(), "taken", "--listen"])
     })
 }
@@ -194,7 +208,10 @@ fn a_second_central_log_on_one_folder_names_the_first() -> Result<()> {
     within("second-serve", |place| {
         let mut central = Central::start(place.path())?;
         let ended = central.graven("serve", &["--listen", "127.0.0.1:0"])?;
-        ended.refused(USAGE, &["another", "graven serve", central.data().to_str().context("not text")?, "--data"])?;
+        ended.refused(
+            USAGE,
+            &["another", "graven serve", central.data().to_str().context("not text")?, "--data"],
+        )?;
         central.stop()
     })
 }
@@ -226,7 +243,9 @@ fn a_wrong_word_of_a_query_is_answered_with_the_right_ones() -> Result<()> {
             central.graven("events", &words)?.refused(USAGE, said)?;
         }
         central.graven("enrol", &["--ttl", "soon"])?.refused(USAGE, &["--ttl", "1h"])?;
-        central.graven("replay", &["nobody-knows-it"])?.refused(USAGE, &["nobody-knows-it", "graven hosts"])?;
+        central
+            .graven("replay", &["nobody-knows-it"])?
+            .refused(USAGE, &["nobody-knows-it", "graven hosts"])?;
         central.stop()
     })
 }
@@ -244,7 +263,9 @@ fn a_token_opens_the_door_once_and_only_when_it_is_whole_known_and_fresh() -> Re
         other.enrol_with(&url, &token)?.refused(USAGE, &["used", "graven enrol"])?;
         let brief = central.graven("enrol", &["--ttl", "1s"])?.succeeded()?.text()?.trim().to_owned();
         let deadline = std::time::Instant::now() + std::time::Duration::from_millis(1_100);
-        wait::until("the end of the token's second", || Ok((std::time::Instant::now() > deadline).then_some(())))?;
+        wait::until("the end of the token's second", || {
+            Ok((std::time::Instant::now() > deadline).then_some(()))
+        })?;
         other.enrol_with(&url, &brief)?.refused(USAGE, &["expired", "graven enrol"])?;
         let cut = &token[..token.len() - 1];
         for garbage in [cut, "", "gvn1..", "x\u{1b}[31m", "gvn1.a.b.c"] {
@@ -253,7 +274,9 @@ fn a_token_opens_the_door_once_and_only_when_it_is_whole_known_and_fresh() -> Re
         let (head, hash) = token.rsplit_once('.').context("no parts")?;
         let secret = head.strip_prefix("gvn1.").context("no secret")?;
         let unknown: String = secret.chars().rev().collect();
-        other.enrol_with(&url, &format!("gvn1.{unknown}.{hash}"))?.refused(USAGE, &["token", "graven enrol"])?;
+        other
+            .enrol_with(&url, &format!("gvn1.{unknown}.{hash}"))?
+            .refused(USAGE, &["token", "graven enrol"])?;
         ensure!(!place.join("other/state/keys").exists(), "a refused enrolment left keys");
         // The second agent comes in by a token of its own.
         other.enrol_with(&url, &central.token()?)?.succeeded()?;
@@ -280,7 +303,9 @@ fn a_server_that_is_not_there_or_not_ours_is_named_with_what_to_check() -> Resul
         let mut central = Central::start(place.path())?;
         let token = central.token()?;
         let agent = agent(place, NOWHERE)?;
-        agent.enrol_with(NOWHERE, &token)?.refused(USAGE, &["https://127.0.0.1:1", "cannot be reached", "--server"])?;
+        agent
+            .enrol_with(NOWHERE, &token)?
+            .refused(USAGE, &["https://127.0.0.1:1", "cannot be reached", "--server"])?;
         let wrong = agent.enrol_with("http://127.0.0.1:1", &token)?;
         wrong.refused(USAGE, &["--server", "https://"])?;
         // Somebody who takes connections and is no TLS server.
@@ -332,7 +357,9 @@ fn a_damaged_identity_is_named_with_the_remedy() -> Result<()> {
 
 #[test]
 fn a_wrong_command_line_is_answered_with_usage() -> Result<()> {
-    for (program, words) in [(AGENT, &["rum"][..]), (AGENT, &["run", "--colour"]), (CENTRAL, &["evnets"]), (CENTRAL, &[])] {
+    for (program, words) in
+        [(AGENT, &["rum"][..]), (AGENT, &["run", "--colour"]), (CENTRAL, &["evnets"]), (CENTRAL, &[])]
+    {
         let ended = programs::run(program, words)?;
         ensure!(ended.code == Some(USAGE), "{ended:?}");
         ensure!(ended.stderr.contains("Usage") || ended.stderr.contains("--help"), "{}", ended.stderr);
