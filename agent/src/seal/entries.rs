@@ -53,7 +53,7 @@ impl Entries {
 pub(super) type Entropy = fn(&mut [u8]) -> Result<(), getrandom::Error>;
 
 /// Cuts what is too large for a frame and marks the cut; `None` when the record alone is still too large.
-pub(super) fn fit(record: &mut Record, private: &mut Vec<Vec<u8>>) -> Option<usize> {
+pub(super) fn fit(record: &mut Record, private: &mut [Vec<u8>]) -> Option<usize> {
     let mut hidden: usize = private.iter().map(Vec::len).sum();
     if hidden > MAX_PRIVATE {
         let share = MAX_PRIVATE / private.len();
@@ -107,7 +107,7 @@ mod tests {
         all.iter_mut().for_each(|r| entries.take(r, &private));
         let found: Vec<_> = all.iter().map(arguments).collect();
         assert_eq!(found, [(1, false), (2, false), (1, false), (0, true), (0, false)]);
-        let salted = entries.salted(|b| getrandom::fill(b)).unwrap();
+        let salted = entries.salted(getrandom::fill).unwrap();
         assert_eq!(salted.iter().map(|e| e.value.as_slice()).collect::<Vec<_>>(), [&b"ls\0-l"[..], b"rm"]);
         assert_ne!(salted[0].salt, salted[1].salt);
         assert!(salted.iter().all(|e| e.salt.len() == SALT_LEN));
@@ -137,10 +137,10 @@ mod tests {
         let ancestor = Process { exe: vec![b'/'; 100 << 10], ..Process::default() };
         let mut huge = record(1, 0);
         huge.subject.as_mut().unwrap().ancestors = vec![ancestor; 32];
-        assert!(fit(&mut huge, &mut Vec::new()).is_some());
+        assert!(fit(&mut huge, &mut []).is_some());
         let subject = huge.subject.as_mut().unwrap();
         assert!(subject.ancestors.is_empty() && subject.ancestors_cut);
         subject.cgroup = "c".repeat(1 << 20);
-        assert!(fit(&mut huge, &mut Vec::new()).is_none());
+        assert!(fit(&mut huge, &mut []).is_none());
     }
 }

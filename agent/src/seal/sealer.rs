@@ -86,7 +86,7 @@ pub fn new_run() -> Result<RunId, SealError> {
 impl Sealer {
     /// Begins a run: draws the epoch's key and lets the start key certify it.
     pub fn open(opening: Opening<'_>, now: Now) -> Result<Self, SealError> {
-        Ok(Self::with_key(opening, EpochKey::generate()?, |bytes| getrandom::fill(bytes), now))
+        Ok(Self::with_key(opening, EpochKey::generate()?, getrandom::fill, now))
     }
 
     fn with_key(opening: Opening<'_>, key: EpochKey, entropy: Entropy, now: Now) -> Self {

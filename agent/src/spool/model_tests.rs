@@ -82,9 +82,9 @@ fn same(a: &[Frame], b: &[Frame]) -> bool {
 #[test]
 fn frames_come_back_verbatim_and_in_order_across_segments_and_restarts() {
     let disk = MemoryDisk::default();
-    let limits = Limits { limit: 80_000, reserve: 0 };
+    let limits = Limits { limit: 200_000, reserve: 0 };
     let Opened { mut spool, mut heads } = open(&disk, limits, BOOT);
-    let written = write(&mut spool, &mut heads, Lane::Protected, &[4000; 8]);
+    let written = write(&mut spool, &mut heads, Lane::Protected, &[8000; 8]);
     assert!(disk.files().len() > 2);
     assert!(same(&read(&spool, stream(Lane::Protected), 0), &written));
     assert!(same(&read(&spool, stream(Lane::Protected), 6), &written[3..]));
@@ -213,6 +213,27 @@ fn the_reserve_is_left_alone_and_a_full_disk_costs_only_the_frame() {
 }
 
 #[test]
+fn a_small_disk_has_room_again_when_the_central_log_has_what_is_on_it() {
+    let disk = MemoryDisk::default();
+    let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 1 << 30, reserve: 0 }, BOOT);
+    disk.set_capacity(Some(300_000));
+    for _ in 0..3 {
+        let mut refused = None;
+        while refused.is_none() {
+            let frame = frame(BOOT, Lane::Protected, &heads.protected, 2000, 1);
+            refused = spool.append(&frame).err();
+            if refused.is_none() {
+                heads.protected = Head::of(frame.header());
+            }
+        }
+        assert!(matches!(refused, Some(SpoolError::Reserve { .. })));
+        spool.sync().unwrap();
+        spool.reader().acknowledge(stream(Lane::Protected), heads.protected.last);
+        write(&mut spool, &mut heads, Lane::Protected, &[2000; 50]);
+    }
+}
+
+#[test]
 fn after_a_failed_sync_a_new_segment_is_begun_and_the_old_frames_are_still_given_out() {
     let disk = MemoryDisk::default();
     let Opened { mut spool, mut heads } = open(&disk, WIDE, BOOT);
@@ -255,7 +276,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let lane = || prop::sample::select(Lane::ALL.to_vec());
     let step = prop_oneof![
-        8 => (lane(), 0_usize..3000).prop_map(|(lane, payload)| Step::Append { lane, payload }),
+        8 => (lane(), 0_usize..12_000).prop_map(|(lane, payload)| Step::Append { lane, payload }),
         1 => lane().prop_map(|lane| Step::FailAppend { lane }),
         5 => Just(Step::Sync),
         1 => Just(Step::FailSync),
@@ -305,7 +326,7 @@ fn held(disk: &MemoryDisk) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn no_promised_frame_is_lost_whatever_fails(steps in steps(), limit in 20_000_u64..60_000) {
+    fn no_promised_frame_is_lost_whatever_fails(steps in steps(), limit in 60_000_u64..200_000) {
         let disk = MemoryDisk::default();
         let limits = Limits { limit, reserve: 0 };
         let Opened { mut spool, mut heads } = open(&disk, limits, BOOT);

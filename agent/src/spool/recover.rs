@@ -13,7 +13,8 @@ use super::{Disk, DiskFile, Finding, SpoolError, Stream};
 use crate::seal::Heads;
 
 /// Most bytes of a segment that a close look reads: no segment of ours is longer.
-const MAX_LOOK: usize = SEGMENT_BYTES as usize + MAX_FRAME;
+const MAX_LOOK: usize = (8 << 20) + MAX_FRAME;
+const _: () = assert!(MAX_LOOK as u64 > SEGMENT_BYTES, "a whole segment is looked through");
 
 /// Looks through the folder of the spool.
 pub(super) fn recover<D: Disk>(disk: &D, root: &Path, host: HostId, boot: BootId) -> Result<(Index, Heads), SpoolError> {

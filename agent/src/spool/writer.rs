@@ -13,8 +13,11 @@ use crate::seal::Heads;
 /// A segment is closed at this size: small enough that room comes back in small steps and that looking
 /// through the last one at start takes no time.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
-/// A small budget has at least this many segments.
+/// A small budget, or a nearly full disk, is cut into at least this many segments: the one being written is
+/// never reclaimed, so it must be a small part of the room there is.
 const SEGMENTS: u64 = 8;
+/// No segment is made smaller than this.
+const LEAST_SEGMENT: u64 = 16 << 10;
 /// The part of the budget that `activity` may fill, in quarters.
 const ACTIVITY_QUARTERS: u64 = 3;
 
@@ -41,6 +44,8 @@ pub struct Opened<D: Disk = HostDisk> {
 struct Active<F> {
     file: F,
     number: u32,
+    /// It is closed at this size.
+    most: u64,
     written: u64,
     /// Last sequence in it.
     last: u64,
@@ -152,7 +157,7 @@ impl<D: Disk> Spool<D> {
         let size = frame.bytes().len() as u64;
         match self.active(lane).take() {
             Some(active) if active.written == 0 => Ok(active),
-            Some(active) if active.written + size <= self.segment_bytes() => Ok(active),
+            Some(active) if active.written + size <= active.most => Ok(active),
             Some(full) => {
                 let (_, synced) = self.sync_one(lane, full);
                 synced?;
@@ -170,7 +175,8 @@ impl<D: Disk> Spool<D> {
         self.sync_names(&path)?;
         let segment = Segment { number, first, since, size: 0, readable: 0, damaged: false };
         self.shared.lock().add(stream, segment);
-        Ok(Active { file, number, written: 0, last: first - 1, unsynced: false })
+        let most = self.segment_bytes();
+        Ok(Active { file, number, most, written: 0, last: first - 1, unsynced: false })
     }
 
     fn create_file(&self, stream: Stream, number: u32) -> Result<(PathBuf, D::File), SpoolError> {
@@ -246,7 +252,10 @@ impl<D: Disk> Spool<D> {
     }
 
     fn segment_bytes(&self) -> u64 {
-        SEGMENT_BYTES.min(self.limits.limit / SEGMENTS)
+        // Unreadable, it is as if there were room: the next append finds out.
+        let free = self.disk.available(&self.root).unwrap_or(u64::MAX).saturating_sub(self.limits.reserve);
+        let room = free.min(self.limits.limit) / SEGMENTS;
+        room.clamp(LEAST_SEGMENT, SEGMENT_BYTES)
     }
 
     fn active(&mut self, lane: Lane) -> &mut Option<Active<D::File>> {
