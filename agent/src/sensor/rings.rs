@@ -1,13 +1,13 @@
 //! Copies records out of the three rings. Nothing else happens on this thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{Timespec, epoll};
 
 use super::{Raw, SensorError, map_error, take};
 
@@ -23,6 +23,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The three rings' reading side.
 pub struct Drain {
     rings: [RingBuf<MapData>; 3],
+    /// Edge-triggered: a ring that merely holds something must not end the wait, or each few records would
+    /// be a round of their own.
+    wakes: OwnedFd,
     pause: Duration,
 }
 
@@ -42,7 +45,9 @@ impl Drain {
         let mut ring =
             |name| RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source));
         let [life, protected, activity] = RINGS;
-        Ok(Self { rings: [ring(life)?, ring(protected)?, ring(activity)?], pause: BUSY })
+        let rings = [ring(life)?, ring(protected)?, ring(activity)?];
+        let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;
+        Ok(Self { rings, wakes, pause: BUSY })
     }
 
     /// Waits until there is something or the timer is due, then copies what there is.
@@ -54,12 +59,9 @@ impl Drain {
     }
 
     fn wait(&self) -> io::Result<()> {
-        let mut waiting = self.rings.each_ref().map(|ring| {
-            // SAFETY is the crate's: the descriptor lives as long as the ring.
-            PollFd::from_borrowed_fd(ring.as_fd(), PollFlags::IN)
-        });
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(self.pause.subsec_nanos()) };
-        match poll(&mut waiting, Some(&timeout)) {
+        let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS.len());
+        match epoll::wait(&self.wakes, rustix::buffer::spare_capacity(&mut woken), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -82,11 +84,15 @@ impl Drain {
         }
         Drained { records, before, complete }
     }
+}
 
-    /// The descriptors, for tests that wait themselves.
-    pub fn descriptors(&self) -> [i32; 3] {
-        self.rings.each_ref().map(|ring| ring.as_raw_fd())
+fn waiting_for(rings: &[RingBuf<MapData>; 3]) -> rustix::io::Result<OwnedFd> {
+    let wakes = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (ring, number) in rings.iter().zip(0..) {
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&wakes, ring, epoll::EventData::new_u64(number), events)?;
     }
+    Ok(wakes)
 }
 
 /// CLOCK_BOOTTIME in ns.
