@@ -174,23 +174,37 @@ fn segments_of_another_host_are_set_aside() {
     assert!(third.spool.findings().is_empty());
 }
 
+/// Appends frames until one is refused.
+fn fill(spool: &mut Spool<MemoryDisk>, heads: &mut Heads, lane: Lane) -> SpoolError {
+    loop {
+        let frame = frame(BOOT, lane, &heads.of(lane), 900, 1);
+        if let Err(refused) = spool.append(&frame) {
+            return refused;
+        }
+        *heads.of_mut(lane) = Head::of(frame.header());
+    }
+}
+
 #[test]
 fn activity_leaves_room_for_protected() {
     let disk = MemoryDisk::default();
     let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 100_000, reserve: 0 }, BOOT);
-    let full = |spool: &mut Spool<MemoryDisk>, heads: &mut Heads, lane| {
-        (0..1000).find_map(|_| {
-            let frame = frame(BOOT, lane, &heads.of(lane), 900, 1);
-            let refused = spool.append(&frame).err();
-            if refused.is_none() {
-                *heads.of_mut(lane) = Head::of(frame.header());
-            }
-            refused
-        })
-    };
-    assert!(matches!(full(&mut spool, &mut heads, Lane::Activity), Some(SpoolError::Full { limit: 75_000, .. })));
+    let refused = fill(&mut spool, &mut heads, Lane::Activity);
+    assert!(matches!(refused, SpoolError::Full { limit: 75_000, .. }));
     write(&mut spool, &mut heads, Lane::Protected, &[900; 10]);
-    assert!(matches!(full(&mut spool, &mut heads, Lane::Protected), Some(SpoolError::Full { limit: 100_000, .. })));
+    let refused = fill(&mut spool, &mut heads, Lane::Protected);
+    assert!(matches!(refused, SpoolError::Full { limit: 100_000, .. }));
+}
+
+#[test]
+fn activity_leaves_room_for_protected_on_a_small_disk() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(Some(110_000));
+    let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 1 << 30, reserve: 10_000 }, BOOT);
+    let refused = fill(&mut spool, &mut heads, Lane::Activity);
+    assert!(matches!(refused, SpoolError::Full { limit: 75_000, .. }));
+    write(&mut spool, &mut heads, Lane::Protected, &[900; 10]);
+    assert!(matches!(fill(&mut spool, &mut heads, Lane::Protected), SpoolError::Reserve { .. }));
 }
 
 #[test]
@@ -218,15 +232,7 @@ fn a_small_disk_has_room_again_when_the_central_log_has_what_is_on_it() {
     let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 1 << 30, reserve: 0 }, BOOT);
     disk.set_capacity(Some(300_000));
     for _ in 0..3 {
-        let mut refused = None;
-        while refused.is_none() {
-            let frame = frame(BOOT, Lane::Protected, &heads.protected, 2000, 1);
-            refused = spool.append(&frame).err();
-            if refused.is_none() {
-                heads.protected = Head::of(frame.header());
-            }
-        }
-        assert!(matches!(refused, Some(SpoolError::Reserve { .. })));
+        assert!(matches!(fill(&mut spool, &mut heads, Lane::Protected), SpoolError::Reserve { .. }));
         spool.sync().unwrap();
         spool.reader().acknowledge(stream(Lane::Protected), heads.protected.last);
         write(&mut spool, &mut heads, Lane::Protected, &[2000; 50]);

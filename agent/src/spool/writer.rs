@@ -213,7 +213,6 @@ impl<D: Disk> Spool<D> {
     /// Which bound a frame of this size would break, and whether only its own lane can make room for it.
     fn full(&self, lane: Lane, size: u64) -> Result<Option<(SpoolError, Option<Lane>)>, SpoolError> {
         let Limits { limit, reserve } = self.limits;
-        let share = limit / 4 * ACTIVITY_QUARTERS;
         let ((all, own), count) = {
             let index = self.shared.lock();
             (index.held(lane), index.count())
@@ -221,15 +220,18 @@ impl<D: Disk> Spool<D> {
         if all + size > limit || count >= MAX_SEGMENTS {
             return Ok(Some((SpoolError::Full { held: all, limit }, None)));
         }
-        if lane == Lane::Activity && own + size > share {
-            return Ok(Some((SpoolError::Full { held: own, limit: share }, Some(lane))));
-        }
         let available = self
             .disk
             .available(&self.root)
             .map_err(|source| SpoolError::Write { path: self.root.clone(), source })?;
-        let short = available < reserve.saturating_add(size);
-        Ok(short.then_some((SpoolError::Reserve { available, reserve }, None)))
+        let room = available.saturating_sub(reserve);
+        if size > room {
+            return Ok(Some((SpoolError::Reserve { available, reserve }, None)));
+        }
+        // Of a nearly full disk, too, one lane leaves a part to the other.
+        let share = limit.min(all.saturating_add(room)) / 4 * ACTIVITY_QUARTERS;
+        let greedy = lane == Lane::Activity && own + size > share;
+        Ok(greedy.then_some((SpoolError::Full { held: own, limit: share }, Some(lane))))
     }
 
     fn delete(&self, Victim { path, empty }: Victim) {
