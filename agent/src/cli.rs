@@ -6,9 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Who changed what on a host that must not change.
 #[derive(Debug, Parser)]
-#[command(name = "graven-agent", version, about, max_term_width = 100, after_help = "\
+#[command(
+    name = "graven-agent",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
 Try it without a central log:  graven-agent observe --format text
-Exit codes: 0 ok, 1 findings, 2 usage or configuration, 3 this host cannot do it (the reason is said).")]
+Exit codes: 0 ok, 1 findings, 2 usage or configuration, 3 this host cannot do it (the reason is said)."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -57,7 +63,10 @@ pub struct Observe {
     #[arg(long, value_enum, default_value_t = Format::Ocsf)]
     pub format: Format,
     /// Print also what the policy ignores (not what the kernel already dropped as mutable: see --help)
-    #[arg(long, long_help = "Print also what the policy ignores, and give the kernel no mutable places, so that everything is seen")]
+    #[arg(
+        long,
+        long_help = "Print also what the policy ignores, and give the kernel no mutable places, so that everything is seen"
+    )]
     pub all: bool,
 }
 

@@ -167,7 +167,8 @@ fn place(text: &str, at: usize) -> (usize, Option<String>) {
     let line = before.matches('\n').count();
     let own = text.lines().nth(line).unwrap_or_default();
     let Some((key, _)) = own.split_once('=') else { return (line + 1, None) };
-    let section = text.lines().take(line).filter_map(|l| l.trim().strip_prefix('[')?.strip_suffix(']')).last();
+    let section =
+        text.lines().take(line).filter_map(|l| l.trim().strip_prefix('[')?.strip_suffix(']')).last();
     let key = key.trim();
     (line + 1, Some(section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"))))
 }
@@ -186,13 +187,17 @@ fn default_policy() -> PathBuf {
 
 fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(from)?;
-    path.is_absolute().then_some(path).ok_or_else(|| D::Error::custom("must be an absolute path, as \"/var/lib/graven\""))
+    path.is_absolute()
+        .then_some(path)
+        .ok_or_else(|| D::Error::custom("must be an absolute path, as \"/var/lib/graven\""))
 }
 
 fn servers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Server>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     if texts.is_empty() || texts.len() > MAX_SERVERS {
-        return Err(D::Error::custom(format!("must name 1 to {MAX_SERVERS} servers, as [\"https://central.example:7443\"]")));
+        return Err(D::Error::custom(format!(
+            "must name 1 to {MAX_SERVERS} servers, as [\"https://central.example:7443\"]"
+        )));
     }
     texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
@@ -217,7 +222,8 @@ fn user<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 /// `256MiB` → bytes.
 fn parse_size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let wrong = || format!("\"{text}\" is not a size; write a whole number and KiB, MiB, GiB or TiB, as \"256MiB\"");
+    let wrong =
+        || format!("\"{text}\" is not a size; write a whole number and KiB, MiB, GiB or TiB, as \"256MiB\"");
     let (number, shift) =
         UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).ok_or_else(wrong)?;
     let number: u64 = number.trim().parse().map_err(|_| wrong())?;
@@ -228,7 +234,8 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is not a server's address; write it as \"https://central.example:7443\"");
+        let wrong =
+            || format!("\"{text}\" is not a server's address; write it as \"https://central.example:7443\"");
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let bare = matches!(uri.path_and_query().map(|p| p.as_str()), None | Some("/" | ""));
         let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(wrong)?;
@@ -314,7 +321,10 @@ mod tests {
         for (text, says) in [
             ("state = \"here\"\n", "line 1, state: must be an absolute path"),
             ("[central]\nservers = []\n", "line 2, central.servers: must name 1 to 16 servers"),
-            ("[central]\nservers = [\"http://a:1\"]\n", "line 2, central.servers: \"http://a:1\" is not a server's address"),
+            (
+                "[central]\nservers = [\"http://a:1\"]\n",
+                "line 2, central.servers: \"http://a:1\" is not a server's address",
+            ),
             ("[central]\nservers = [\"https://a:1/x\"]\n", "is not a server's address"),
             ("[ship]\n", "missing field `central`"),
             ("[central\n", "line 1"),

@@ -43,7 +43,9 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
 /// The preemption model as far as the kernel tells it without debugfs.
 fn preemption() -> String {
     let version = first_line("/proc/version").unwrap_or_default();
-    let word = ["PREEMPT_DYNAMIC", "PREEMPT_RT", "PREEMPT_LAZY", "PREEMPT"].iter().find(|word| version.contains(**word));
+    let word = ["PREEMPT_DYNAMIC", "PREEMPT_RT", "PREEMPT_LAZY", "PREEMPT"]
+        .iter()
+        .find(|word| version.contains(**word));
     let model = first_line("/sys/kernel/debug/sched/preempt");
     match (model, word) {
         (Some(model), _) => model,
@@ -84,7 +86,9 @@ impl Report {
         for hook in &self.hooks {
             match &hook.refused {
                 None => writeln!(out, "  attached  {}", hook.name)?,
-                Some(why) => writeln!(out, "  MISSING   {}: {why}\n            not seen: {}", hook.name, hook.without)?,
+                Some(why) => {
+                    writeln!(out, "  MISSING   {}: {why}\n            not seen: {}", hook.name, hook.without)?
+                }
             }
         }
         writeln!(out, "\nnot seen in this mode")?;

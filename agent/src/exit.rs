@@ -20,7 +20,8 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
         || error.is::<LockError>()
         || error.is::<IdentityError>()
         || error.is::<EnrolError>();
-    let marks = error.downcast_ref::<SensorError>().is_some_and(|e| matches!(e, SensorError::TooManyMarks(_)));
+    let marks =
+        error.downcast_ref::<SensorError>().is_some_and(|e| matches!(e, SensorError::TooManyMarks(_)));
     ExitCode::from(if configuration || marks { CONFIGURATION } else { HOST })
 }
 

@@ -63,7 +63,13 @@ fn report_policy(policy: &policy::Policy, json: bool) -> anyhow::Result<()> {
     for warning in policy.warnings() {
         writeln!(out, "warning: {warning}")?;
     }
-    writeln!(out, "{} {} is a valid policy (sha256 {})", about.name, about.version, hex::encode(&about.hash))?;
+    writeln!(
+        out,
+        "{} {} is a valid policy (sha256 {})",
+        about.name,
+        about.version,
+        hex::encode(&about.hash)
+    )?;
     Ok(())
 }
 

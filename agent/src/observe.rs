@@ -13,9 +13,9 @@ use crate::attribute::Attribution;
 use crate::cli::{Format, Observe};
 use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
 use crate::policy::{Judged, Policy};
+use crate::roots::Roots;
 use crate::seal::{Now, this_boot};
 use crate::sensor::Sensor;
-use crate::roots::Roots;
 use crate::{context, signal};
 
 /// How long a quiet loop waits before it looks at the roots again.

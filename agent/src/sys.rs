@@ -6,7 +6,7 @@ use std::io;
 /// Keeps the memory of a value out of swap for as long as it lives at this place.
 ///
 /// Fails where `RLIMIT_MEMLOCK` is used up.
-pub fn lock_memory<T>(value: &T) -> io::Result<()> {
+pub(crate) fn lock_memory<T>(value: &T) -> io::Result<()> {
     let at = std::ptr::from_ref(value).cast_mut().cast();
     // SAFETY: the range is the value's own, which the reference proves mapped; mlock(2) neither reads nor
     // writes it and does not unmap it later.

@@ -22,12 +22,12 @@ use crate::health::Health;
 use crate::lock::Lock;
 use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
 use crate::policy::{self, Policy};
+use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{Limits, Opened, Spool};
-use crate::roots::Roots;
 use crate::{context, sandbox, signal};
 
 /// How often counters, clocks and roots are looked at.

@@ -101,8 +101,7 @@ fn part<E: FromBytes>(
 }
 
 fn fixed<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
-    T::read_from_prefix(bytes)
-        .map_err(|_| DecodeError::Short { have: bytes.len(), need: size_of::<T>() })
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { have: bytes.len(), need: size_of::<T>() })
 }
 
 fn ring_of(number: u8) -> Result<Ring, DecodeError> {

@@ -96,7 +96,11 @@ mod tests {
     #[test]
     fn an_argument_below_a_known_directory_gives_its_last_component_only() {
         let inode = path::Inode {
-            path: path::Path { length: 10, flags: flag::PRESENT | flag::ARGUMENT | flag::LEAF, ..Default::default() },
+            path: path::Path {
+                length: 10,
+                flags: flag::PRESENT | flag::ARGUMENT | flag::LEAF,
+                ..Default::default()
+            },
             base: path::Path { length: 4, flags: flag::PRESENT, ..Default::default() },
             ..Default::default()
         };

@@ -4,9 +4,9 @@ use graven_abi::event::uncovered::Uncovered;
 use graven_abi::event::uncovered::entry;
 use graven_record::v1::Entry;
 
+use super::DecodeError;
 use super::observed::Event;
 use super::tail::Tail;
-use super::DecodeError;
 
 pub(super) fn decode(event: Uncovered, _tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
     let entry = match event.entry {

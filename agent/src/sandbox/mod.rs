@@ -62,7 +62,8 @@ pub fn ship() -> Result<(), SandboxError> {
 }
 
 fn no_dumps() -> Result<(), SandboxError> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused("forbid core dumps"))?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(refused("forbid core dumps"))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, none).map_err(refused("forbid core dumps"))
 }

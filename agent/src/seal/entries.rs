@@ -45,7 +45,12 @@ impl Entries {
         let mut salts = vec![0; self.values.len() * SALT_LEN];
         entropy(&mut salts).map_err(SealError::Entropy)?;
         let salts = salts.chunks_exact(SALT_LEN);
-        Ok(self.values.into_iter().zip(salts).map(|(value, salt)| PrivateEntry { salt: salt.to_vec(), value }).collect())
+        Ok(self
+            .values
+            .into_iter()
+            .zip(salts)
+            .map(|(value, salt)| PrivateEntry { salt: salt.to_vec(), value })
+            .collect())
     }
 }
 
@@ -90,8 +95,12 @@ mod tests {
     use super::*;
 
     fn record(pid: u32, arguments: u32) -> Record {
-        let process = Process { id: Some(ExecId { pid, start: 1, exec: 1 }), arguments, ..Process::default() };
-        Record { subject: Some(Subject { process: Some(process), ..Subject::default() }), ..Record::default() }
+        let process =
+            Process { id: Some(ExecId { pid, start: 1, exec: 1 }), arguments, ..Process::default() };
+        Record {
+            subject: Some(Subject { process: Some(process), ..Subject::default() }),
+            ..Record::default()
+        }
     }
 
     fn arguments(record: &Record) -> (u32, bool) {

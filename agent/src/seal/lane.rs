@@ -66,7 +66,9 @@ impl Queue {
         let mut batch: Vec<Waiting> = Vec::new();
         let mut bytes = 0;
         while batch.len() < count && bytes < BATCH_BYTES {
-            let same = |next: &mut Waiting| batch.first().is_none_or(|first| Arc::ptr_eq(&first.context, &next.context));
+            let same = |next: &mut Waiting| {
+                batch.first().is_none_or(|first| Arc::ptr_eq(&first.context, &next.context))
+            };
             let Some(next) = self.waiting.pop_front_if(same) else { break };
             bytes += next.bytes;
             batch.push(next);

@@ -18,7 +18,10 @@ pub struct Now {
 impl Now {
     /// Reads both.
     pub fn read() -> Self {
-        Self { wall: nanoseconds(clock_gettime(ClockId::Realtime)), boot: nanoseconds(clock_gettime(ClockId::Boottime)) }
+        Self {
+            wall: nanoseconds(clock_gettime(ClockId::Realtime)),
+            boot: nanoseconds(clock_gettime(ClockId::Boottime)),
+        }
     }
 }
 

@@ -76,7 +76,11 @@ fn the_first_frame_of_each_lane_begins_with_the_certificate_that_the_start_key_s
         let (statement, key) = epoch::verify_start(start, &start_key().verifying_key()).unwrap();
         assert_eq!((statement.host.as_slice(), statement.epoch), (HOST.as_bytes(), frame.header().epoch));
         frame.verify(&key).unwrap();
-        assert_eq!(batch.records[1].time, at(1).wall, "when it happened, by the host's clock when it was sealed");
+        assert_eq!(
+            batch.records[1].time,
+            at(1).wall,
+            "when it happened, by the host's clock when it was sealed"
+        );
         assert_eq!(batch.context.unwrap().hostname, "h");
     }
 }

@@ -30,11 +30,14 @@ pub struct Hook {
     pub without: &'static str,
 }
 
-/// Every attached program: all are BTF tracepoints of the same name as the program.
+/// Every attached program, in the order of attaching: all are BTF tracepoints of the same name as the program.
+/// `sys_exit` comes before the inode-time tracepoints: it uses up what they note, and what they noted before
+/// it was there would be taken for a part of the thread's next call.
 pub(super) const HOOKS: [(&str, Required, &str); 8] = [
     ("sched_process_fork", Required::Yes, "who started whom"),
     ("sched_process_exec", Required::Yes, "which programs run"),
     ("sched_process_exit", Required::Yes, "when programs end"),
+    ("sys_exit", Required::Yes, "who changed what by which call"),
     (
         "ctime_ns_xchg",
         Required::No,
@@ -51,7 +54,6 @@ pub(super) const HOOKS: [(&str, Required, &str); 8] = [
         "which inode a call changed on file systems without multigrain times (outcome is `reported`)",
     ),
     ("io_uring_submit_req", Required::No, "that a process uses io_uring"),
-    ("sys_exit", Required::Yes, "who changed what by which call"),
 ];
 
 /// Programs that are only run on request.
@@ -126,10 +128,12 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
 /// Attaches all; what is not required may be refused, with the reason kept.
 pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<Hook>, Vec<BtfTracePointLink>), SensorError> {
     let btf = Btf::from_sys_fs().map_err(|_| SensorError::Btf)?;
+    // The verifier takes its time: all are loaded before the first is attached, so that they begin together.
+    let loaded = HOOKS.map(|(name, _, _)| load_one(ebpf, &btf, name));
     let mut hooks = Vec::new();
     let mut links = Vec::new();
-    for (name, required, without) in HOOKS {
-        let refused = match (attach_one(ebpf, &btf, name), required) {
+    for ((name, required, without), loaded) in HOOKS.into_iter().zip(loaded) {
+        let refused = match (loaded.and_then(|()| attach_one(ebpf, name)), required) {
             (Ok(link), _) => {
                 links.push(link);
                 None
@@ -142,9 +146,13 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<Hook>, Vec<BtfTracePointLin
     Ok((hooks, links))
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<BtfTracePointLink, SensorError> {
+fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), SensorError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(name, btf).map_err(|source| program_error(name, source))?;
+    program.load(name, btf).map_err(|source| program_error(name, source))
+}
+
+fn attach_one(ebpf: &mut Ebpf, name: &'static str) -> Result<BtfTracePointLink, SensorError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
     let link = program.attach().map_err(|source| program_error(name, source))?;
     program.take_link(link).map_err(|source| program_error(name, source))
 }

@@ -103,9 +103,7 @@ impl<'a> Btf<'a> {
         let named = |t: &&Type<'_>| t.kind() == ENUM && self.name(t.name) == Some(name.as_bytes());
         let members = self.types.iter().filter(named).flat_map(|t| t.rest.chunks_exact(ENUMERATOR));
         members
-            .filter(|member| {
-                number(member, 0).and_then(|at| self.name(at)) == Some(enumerator.as_bytes())
-            })
+            .filter(|member| number(member, 0).and_then(|at| self.name(at)) == Some(enumerator.as_bytes()))
             .find_map(|member| number(member, 4))
     }
 

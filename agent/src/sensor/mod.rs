@@ -40,7 +40,9 @@ pub struct Raw(pub bytes::Bytes);
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
     /// Not root.
-    #[error("the sensor needs root (CAP_BPF and CAP_PERFMON are not enough to read /proc of others): run it as root")]
+    #[error(
+        "the sensor needs root (CAP_BPF and CAP_PERFMON are not enough to read /proc of others): run it as root"
+    )]
     NotRoot,
     /// No type information.
     #[error("the kernel has no BTF ({BTF} cannot be read): use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
@@ -49,7 +51,9 @@ pub enum SensorError {
     #[error("the kernel's BTF ({BTF}) is damaged or of a newer format than this release reads")]
     Btf,
     /// A field that the sensor needs is not in this kernel.
-    #[error("this kernel has no field {structure}.{field}: it is newer or older than the sensor knows; please report the kernel's version")]
+    #[error(
+        "this kernel has no field {structure}.{field}: it is newer or older than the sensor knows; please report the kernel's version"
+    )]
     Field {
         /// The struct.
         structure: &'static str,
@@ -60,7 +64,9 @@ pub enum SensorError {
     #[error("the kernel has no BPF ring buffers (they came with 5.8): use a newer kernel")]
     NoRingBuffer,
     /// BPF is refused.
-    #[error("the kernel refuses tracing programs to this process ({operation}): check that it is root in the initial user namespace with CAP_BPF and CAP_PERFMON, and that neither lockdown=confidentiality, a container nor a security module forbids bpf(2)")]
+    #[error(
+        "the kernel refuses tracing programs to this process ({operation}): check that it is root in the initial user namespace with CAP_BPF and CAP_PERFMON, and that neither lockdown=confidentiality, a container nor a security module forbids bpf(2)"
+    )]
     Refused {
         /// What was asked.
         operation: String,
@@ -141,8 +147,8 @@ impl Sensor {
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|source| map_error("COUNTERS", source))?;
-        let table: HashMap<MapData, u64, [u8; 16]> = HashMap::try_from(take(&mut ebpf, "MARKS")?)
-            .map_err(|source| map_error("MARKS", source))?;
+        let table: HashMap<MapData, u64, [u8; 16]> =
+            HashMap::try_from(take(&mut ebpf, "MARKS")?).map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
         Ok(Self { ebpf, hooks: Vec::new(), links: Vec::new(), marks, log, counters })
     }

@@ -42,8 +42,7 @@ pub struct Drained {
 
 impl Drain {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SensorError> {
-        let mut ring =
-            |name| RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source));
+        let mut ring = |name| RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source));
         let [life, protected, activity] = RINGS;
         let rings = [ring(life)?, ring(protected)?, ring(activity)?];
         let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;

@@ -62,7 +62,9 @@ pub enum EnrolError {
     #[error("--token: {0}")]
     Token(#[from] TokenError),
     /// No connection.
-    #[error("the central log {server} cannot be reached ({source}): check --server, the network, and that `graven serve` runs")]
+    #[error(
+        "the central log {server} cannot be reached ({source}): check --server, the network, and that `graven serve` runs"
+    )]
     Away {
         /// Where.
         server: Server,
@@ -70,7 +72,9 @@ pub enum EnrolError {
         source: io::Error,
     },
     /// Another central log, or somebody between.
-    #[error("{server} is not the central log that the token is of: make a token with `graven enrol` there, or correct --server")]
+    #[error(
+        "{server} is not the central log that the token is of: make a token with `graven enrol` there, or correct --server"
+    )]
     OtherLog {
         /// Where.
         server: Server,
@@ -113,14 +117,21 @@ pub enum EnrolError {
 }
 
 /// Enrols this host at a server. Blocks until it is done.
-pub fn enrol(config: &Config, server: &str, token: &str, hostname: &str, force: bool) -> Result<Enrolled, EnrolError> {
+pub fn enrol(
+    config: &Config,
+    server: &str,
+    token: &str,
+    hostname: &str,
+    force: bool,
+) -> Result<Enrolled, EnrolError> {
     if let Some(host) = Identity::enrolled(config).filter(|_| !force) {
         return Err(EnrolError::Already { host });
     }
     let server: Server = server.parse().map_err(EnrolError::Server)?;
     let token = Token::read(token)?;
     let keys = Keys::make()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnrolError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnrolError::Runtime)?;
     let reply = runtime.block_on(ask(&server, &token, &keys, hostname))?;
     let identity = keys.accept(reply, &token)?;
     identity.store(config, &server.to_string())?;
@@ -162,7 +173,8 @@ impl Keys {
         }
         let certificate = rustls::pki_types::CertificateDer::from_pem_slice(reply.certificate.as_bytes())
             .map_err(|_| wrong("no certificate"))?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| wrong("no certificate"))?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(&certificate).map_err(|_| wrong("no certificate"))?;
         if *parsed.public_key().subject_public_key.data != *self.tls.der_bytes() {
             return Err(wrong("a certificate of another key"));
         }
@@ -202,7 +214,8 @@ async fn connect(server: &Server, token: &Token) -> Result<Channel, EnrolError> 
     let tcp = tcp.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(away)?;
     let config = pinned(token).map_err(|e| away(io::Error::other(e)))?;
     let tls = timeout(CONNECT_WITHIN, TlsConnector::from(Arc::new(config)).connect(name, tcp)).await;
-    let tls = tls.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(|source| judge(server, source))?;
+    let tls =
+        tls.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(|source| judge(server, source))?;
     let mut once = Some(tls);
     // The scheme only names the authority: the connection is there already, inside TLS.
     let endpoint = Endpoint::from_static("http://central");
@@ -228,7 +241,9 @@ fn pinned(token: &Token) -> Result<ClientConfig, rustls::Error> {
 fn judge(server: &Server, source: io::Error) -> EnrolError {
     let server = server.clone();
     let reason = source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(reason)) = reason else { return EnrolError::Tls { server, source } };
+    let Some(rustls::Error::InvalidCertificate(reason)) = reason else {
+        return EnrolError::Tls { server, source };
+    };
     match reason {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => EnrolError::OtherLog { server },
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -112,7 +112,11 @@ impl<D: Disk> Feed<D> {
         let (stream, frame) = streams.into_iter().find_map(|stream| Some((stream, self.read(stream)?)))?;
         self.wanted -= 1;
         let header = frame.header();
-        let last = Durable { boot: stream.boot.0.to_vec(), lane: stream.lane.number().into(), sequence: header.last };
+        let last = Durable {
+            boot: stream.boot.0.to_vec(),
+            lane: stream.lane.number().into(),
+            sequence: header.last,
+        };
         Some(Sealed { session: self.session, last, first: header.first, bytes: frame.bytes().to_vec() })
     }
 

@@ -39,7 +39,8 @@ impl Host {
     /// So many frames with one record each (and the certificate in the first).
     fn write(&mut self, lane: Lane, frames: usize) {
         for _ in 0..frames {
-            let record = v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
+            let record =
+                v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
             self.sealer.push(Judged { record, lane, private: Vec::new() }, Now::read());
             let frame = self.sealer.rest(Now::read()).unwrap().unwrap();
             self.spool.append(&frame).unwrap();

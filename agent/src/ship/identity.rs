@@ -164,7 +164,8 @@ impl Identity {
     fn files(&self, server: &str) -> Result<[(&'static str, Zeroizing<String>); 6], IdentityError> {
         let broken = |name: &str| IdentityError::Broken { path: name.into(), why: "it does not encode" };
         let start = self.start_key.to_pkcs8_pem(LineEnding::LF).map_err(|_| broken("start.key"))?;
-        let file = HostFile { host: self.host.to_string(), group: self.group.clone(), server: server.to_owned() };
+        let file =
+            HostFile { host: self.host.to_string(), group: self.group.clone(), server: server.to_owned() };
         let json = serde_json::to_string_pretty(&file).map_err(|_| broken("host.json"))?;
         Ok([
             ("start.key", start),

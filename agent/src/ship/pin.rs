@@ -32,12 +32,16 @@ impl ServerCertVerifier for Pinned {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let ca = intermediates.iter().find(|der| <[u8; 32]>::from(Sha256::digest(der)) == self.ca).ok_or(unknown)?;
+        let ca = intermediates
+            .iter()
+            .find(|der| <[u8; 32]>::from(Sha256::digest(der)) == self.ca)
+            .ok_or(unknown)?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
-            .build()
-            .map_err(|e| Error::General(e.to_string()))?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+                .build()
+                .map_err(|e| Error::General(e.to_string()))?;
         verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 

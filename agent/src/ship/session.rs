@@ -15,7 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::message::{FromShip, Order, Outbox, Receipt, Refused, Report, Resumed, Sealed, Settings, ToShip, Want};
+use super::message::{
+    FromShip, Order, Outbox, Receipt, Refused, Report, Resumed, Sealed, Settings, ToShip, Want,
+};
 use super::printable;
 
 /// The central log answers an `Open` within this, or it is not well.
@@ -49,7 +51,10 @@ pub(super) struct Gone;
 pub(super) enum End {
     Gone,
     /// The connection is lost or of no use.
-    Lost { reason: String, progress: bool },
+    Lost {
+        reason: String,
+        progress: bool,
+    },
     /// A frame was refused and it was not said which: send them one by one.
     Unnamed,
 }
@@ -121,7 +126,13 @@ impl Flight {
         let Durable { boot, lane, sequence } = sealed.last.clone();
         self.asked = self.asked.saturating_sub(1);
         self.bytes += sealed.bytes.len();
-        self.sent.push_back(Sent { boot, lane, first: sealed.first, last: sequence, bytes: sealed.bytes.len() });
+        self.sent.push_back(Sent {
+            boot,
+            lane,
+            first: sealed.first,
+            last: sequence,
+            bytes: sealed.bytes.len(),
+        });
     }
 
     /// What is durable is under way no more.
@@ -160,7 +171,9 @@ pub(super) async fn serve(
     let lost = |reason: &str| End::Lost { reason: printable(reason), progress: false };
     let mut client = IngestClient::new(channel);
     let opening = async {
-        up.send(Upward { message: Some(Up::Open(open(settings))) }).await.map_err(|e| Status::internal(e.to_string()))?;
+        up.send(Upward { message: Some(Up::Open(open(settings))) })
+            .await
+            .map_err(|e| Status::internal(e.to_string()))?;
         let mut down = client.stream(ReceiverStream::new(frames)).await?.into_inner();
         let first = down.message().await?;
         Ok::<_, Status>((down, first))
@@ -293,7 +306,8 @@ impl Session<'_> {
             }
             Some(Down::Refused(refusal)) if refusal.retry => Err(self.lost(&refusal.reason)),
             Some(Down::Refused(refusal)) => {
-                let Sent { boot, lane, first, last, .. } = self.flight.refuse(&refusal).ok_or(End::Unnamed)?;
+                let Sent { boot, lane, first, last, .. } =
+                    self.flight.refuse(&refusal).ok_or(End::Unnamed)?;
                 self.progress = true;
                 let reason = printable(&refusal.reason);
                 self.link.say(Report::Refused(Refused { boot, lane, first, last, reason }));

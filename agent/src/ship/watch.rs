@@ -207,7 +207,11 @@ impl Feeding {
             Err(_) => child.kill().await.map(|()| "killed".to_owned()),
         };
         if !self.stopped() {
-            tracing::error!(?talk, ?ended, "the ship process ended and is started again; frames stay in the spool");
+            tracing::error!(
+                ?talk,
+                ?ended,
+                "the ship process ended and is started again; frames stay in the spool"
+            );
         }
     }
 

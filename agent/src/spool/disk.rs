@@ -175,7 +175,11 @@ mod tests {
         HostDisk.create(&file).unwrap().append(b"abc").unwrap();
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert!(HostDisk.open(&link).is_err() && HostDisk.create(&link).is_err() && HostDisk.cut(&link, 0).is_err());
+        assert!(
+            HostDisk.open(&link).is_err()
+                && HostDisk.create(&link).is_err()
+                && HostDisk.cut(&link, 0).is_err()
+        );
         assert_eq!(HostDisk.not_private(&link).unwrap(), Some("is not a directory"));
         assert!(HostDisk.create(&file).is_err());
     }

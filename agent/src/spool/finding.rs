@@ -52,12 +52,20 @@ impl fmt::Display for Finding {
             Self::Cut { path, bytes } => {
                 write!(f, "{}: the last write was not whole, {bytes} bytes were cut off", path.display())
             }
-            Self::Damaged { path } => write!(f, "{}: damaged; what is readable is sent, the file is kept", path.display()),
+            Self::Damaged { path } => {
+                write!(f, "{}: damaged; what is readable is sent, the file is kept", path.display())
+            }
             Self::Missing { stream, from, to } => {
                 let lane = stream.lane.name();
-                write!(f, "records {from} to {to} of lane {lane}, boot {} are not in the spool any more", stream.boot)
+                write!(
+                    f,
+                    "records {from} to {to} of lane {lane}, boot {} are not in the spool any more",
+                    stream.boot
+                )
             }
-            Self::Foreign { path } => write!(f, "{}: of another host; not sent, the file is kept", path.display()),
+            Self::Foreign { path } => {
+                write!(f, "{}: of another host; not sent, the file is kept", path.display())
+            }
         }
     }
 }

@@ -185,7 +185,9 @@ impl Index {
             .shelves
             .iter()
             .filter(|(stream, _)| only.is_none_or(|lane| stream.lane == lane))
-            .flat_map(|(stream, shelf)| shelf.free(stream.boot == boot).map(|s| (s.damaged, s.since, *stream, *s)))
+            .flat_map(|(stream, shelf)| {
+                shelf.free(stream.boot == boot).map(|s| (s.damaged, s.since, *stream, *s))
+            })
             .min_by_key(|(damaged, since, _, _)| (*damaged, *since));
         let Some((_, _, stream, segment)) = oldest else {
             let path = only.is_none().then(|| self.aside.pop())??.0;
@@ -260,7 +262,8 @@ mod tests {
 
     #[test]
     fn protected_goes_first_and_in_it_the_oldest_boot() {
-        let order = [(OLD, Lane::Protected), (NEW, Lane::Protected), (OLD, Lane::Activity), (NEW, Lane::Activity)];
+        let order =
+            [(OLD, Lane::Protected), (NEW, Lane::Protected), (OLD, Lane::Activity), (NEW, Lane::Activity)];
         assert_eq!(index().streams(), order.map(|(boot, lane)| stream(boot, lane)));
     }
 

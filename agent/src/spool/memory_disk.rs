@@ -83,7 +83,10 @@ impl MemoryDisk {
             let unsynced = data.bytes.len().saturating_sub(data.synced);
             let end = data.bytes.len().min(data.synced) + unsynced * keep / 100;
             data.bytes.truncate(end);
-            if torn && end > data.synced && let Some(last) = data.bytes.last_mut() {
+            if torn
+                && end > data.synced
+                && let Some(last) = data.bytes.last_mut()
+            {
                 *last ^= 0xff;
             }
             data.synced = data.bytes.len();

@@ -88,7 +88,10 @@ fn frames_come_back_verbatim_and_in_order_across_segments_and_restarts() {
     assert!(disk.files().len() > 2);
     assert!(same(&read(&spool, stream(Lane::Protected), 0), &written));
     assert!(same(&read(&spool, stream(Lane::Protected), 6), &written[3..]));
-    assert!(same(&read(&spool, stream(Lane::Protected), 5), &written[2..]), "a frame that is half known is sent");
+    assert!(
+        same(&read(&spool, stream(Lane::Protected), 5), &written[2..]),
+        "a frame that is half known is sent"
+    );
     let again = open(&disk, limits, BOOT);
     assert_eq!(again.heads, heads);
     assert!(same(&read(&again.spool, stream(Lane::Protected), 0), &written));
@@ -313,8 +316,14 @@ impl Model {
             let durable = self.durable.get(&lane).copied().unwrap_or(0);
             let found = read(spool, stream(lane), durable);
             let survived = appended.iter().take_while(|f| f.header().last <= heads.of(lane).last).count();
-            prop_assert!(survived >= self.synced.get(&lane).copied().unwrap_or(0), "a promised frame is gone");
-            prop_assert_eq!(heads.of(lane), appended[..survived].last().map_or(Head::NONE, |f| Head::of(f.header())));
+            prop_assert!(
+                survived >= self.synced.get(&lane).copied().unwrap_or(0),
+                "a promised frame is gone"
+            );
+            prop_assert_eq!(
+                heads.of(lane),
+                appended[..survived].last().map_or(Head::NONE, |f| Head::of(f.header()))
+            );
             let wanted: Vec<_> =
                 appended[..survived].iter().filter(|f| f.header().last > durable).cloned().collect();
             prop_assert!(same(&found, &wanted), "{} of {} frames", found.len(), wanted.len());

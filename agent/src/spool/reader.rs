@@ -79,7 +79,8 @@ impl<D: Disk> Reader<D> {
 
     /// Keeps a frame that the central log will never take in a file of its own, for a person.
     pub fn keep_refused(&self, stream: Stream, frame: &Frame) -> Result<(), SpoolError> {
-        let path = self.shared.lock().folder(stream).join(format!("sequence-{}.refused", frame.header().first));
+        let path =
+            self.shared.lock().folder(stream).join(format!("sequence-{}.refused", frame.header().first));
         let size = frame.bytes().len() as u64;
         if !self.shared.lock().room_for_refused(size, MAX_REFUSED_BYTES) {
             return Ok(());

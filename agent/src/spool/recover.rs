@@ -17,7 +17,12 @@ const MAX_LOOK: usize = (8 << 20) + MAX_FRAME;
 const _: () = assert!(MAX_LOOK as u64 > SEGMENT_BYTES, "a whole segment is looked through");
 
 /// Looks through the folder of the spool.
-pub(super) fn recover<D: Disk>(disk: &D, root: &Path, host: HostId, boot: BootId) -> Result<(Index, Heads), SpoolError> {
+pub(super) fn recover<D: Disk>(
+    disk: &D,
+    root: &Path,
+    host: HostId,
+    boot: BootId,
+) -> Result<(Index, Heads), SpoolError> {
     let mut found = Search { disk, host, index: Index::new(root, boot) };
     let mut heads = Heads::NONE;
     for name in disk.names(root).map_err(|e| failed(root, e))? {
@@ -119,7 +124,14 @@ impl<D: Disk> Search<'_, D> {
         newest: bool,
     ) -> Result<Option<(Segment, Option<Head>)>, SpoolError> {
         let Named { number, size, ref path, .. } = *file;
-        let segment = |first, since, size, damaged| Segment { number, first, since, size, readable: size.min(MAX_LOOK as u64), damaged };
+        let segment = |first, since, size, damaged| Segment {
+            number,
+            first,
+            since,
+            size,
+            readable: size.min(MAX_LOOK as u64),
+            damaged,
+        };
         match self.content(stream, file, newest)? {
             Content::Sound { first, since } => Ok(Some((segment(first, since, size, file.damaged), None))),
             Content::Foreign => self.foreign(file).map(|()| None),

@@ -55,9 +55,7 @@ fn parse(bytes: &[u8], stream: Stream) -> Result<Frame, FrameError> {
 pub(super) fn next_whole(bytes: &[u8], after: usize, stream: Stream) -> Option<(usize, Frame)> {
     let from = after + 1 + PREFIX_LEN;
     let places = bytes.get(from..)?.windows(MAGIC.len()).enumerate().filter(|(_, window)| *window == MAGIC);
-    places
-        .map(|(n, _)| from + n - PREFIX_LEN)
-        .find_map(|at| Some((at, parse(&bytes[at..], stream).ok()?)))
+    places.map(|(n, _)| from + n - PREFIX_LEN).find_map(|at| Some((at, parse(&bytes[at..], stream).ok()?)))
 }
 
 /// Looks at every byte.

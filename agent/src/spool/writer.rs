@@ -75,7 +75,8 @@ impl<D: Disk> Spool<D> {
         }
         let (index, heads) = recover(&disk, root, host, boot)?;
         let shared = Shared::new(index);
-        let spool = Self { disk, root: root.to_owned(), limits, boot, shared, protected: None, activity: None };
+        let spool =
+            Self { disk, root: root.to_owned(), limits, boot, shared, protected: None, activity: None };
         Ok(Opened { spool, heads })
     }
 
@@ -132,7 +133,11 @@ impl<D: Disk> Spool<D> {
 
     /// A segment that cannot be synced is given up for writing: the kernel reports such an error once and
     /// then forgets it. What is in it is shown to the readers all the same, the sooner the better.
-    fn sync_one(&self, lane: Lane, mut active: Active<D::File>) -> (Option<Active<D::File>>, Result<(), SpoolError>) {
+    fn sync_one(
+        &self,
+        lane: Lane,
+        mut active: Active<D::File>,
+    ) -> (Option<Active<D::File>>, Result<(), SpoolError>) {
         if !active.unsynced {
             return (Some(active), Ok(()));
         }
@@ -185,7 +190,8 @@ impl<D: Disk> Spool<D> {
         self.disk.make_dir(&self.root.join(stream.boot.to_string())).map_err(failed)?;
         self.disk.make_dir(&folder).map_err(failed)?;
         let path = self.path(stream, number);
-        let file = self.disk.create(&path).map_err(|source| SpoolError::Write { path: path.clone(), source })?;
+        let file =
+            self.disk.create(&path).map_err(|source| SpoolError::Write { path: path.clone(), source })?;
         Ok((path, file))
     }
 

@@ -14,10 +14,12 @@ use graven_record::wire::downward::Message as Down;
 use graven_record::wire::enrolment_server::{Enrolment, EnrolmentServer};
 use graven_record::wire::ingest_server::{Ingest, IngestServer};
 use graven_record::wire::upward::Message as Up;
-use graven_record::wire::{Ack, Downward, Durable, EnrolReply, EnrolRequest, Heartbeat, Refused, Resume, Upward};
+use graven_record::wire::{
+    Ack, Downward, Durable, EnrolReply, EnrolRequest, Heartbeat, Refused, Resume, Upward,
+};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -188,7 +190,10 @@ impl Enrolment for Central {
 impl Ingest for Central {
     type StreamStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<Downward, Status>> + Send>>;
 
-    async fn stream(&self, request: Request<Streaming<Upward>>) -> Result<Response<Self::StreamStream>, Status> {
+    async fn stream(
+        &self,
+        request: Request<Streaming<Upward>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
         let certificates = request.peer_certs().unwrap_or_default();
         if certificates.is_empty() {
             return Err(Status::unauthenticated("no certificate"));

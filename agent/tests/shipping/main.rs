@@ -69,7 +69,8 @@ struct Host {
 impl Host {
     fn start(config: &Config, identity: &Identity, boot: BootId) -> Self {
         let limits = Limits { limit: 1 << 30, reserve: 0 };
-        let Opened { spool, heads } = Spool::open(&config.spool_folder(), limits, identity.host, boot).unwrap();
+        let Opened { spool, heads } =
+            Spool::open(&config.spool_folder(), limits, identity.host, boot).unwrap();
         let run = new_run().unwrap();
         let opening = Opening {
             host: identity.host,
@@ -81,14 +82,17 @@ impl Host {
             reason: "start".into(),
         };
         let sealer = Sealer::open(opening, Now::read()).unwrap();
-        let shipper = Shipper::start(launch(&config.state), &target(config, identity, boot, run), spool.reader()).unwrap();
+        let shipper =
+            Shipper::start(launch(&config.state), &target(config, identity, boot, run), spool.reader())
+                .unwrap();
         Self { sealer, spool, shipper: Some(shipper) }
     }
 
     /// So many frames of one record each.
     fn write(&mut self, lane: Lane, frames: usize) {
         for _ in 0..frames {
-            let record = v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
+            let record =
+                v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
             self.sealer.push(Judged { record, lane, private: vec![b"x".to_vec()] }, Now::read());
             let frame = self.sealer.rest(Now::read()).unwrap().unwrap();
             self.spool.append(&frame).unwrap();
@@ -129,14 +133,14 @@ fn assert_whole(central: &Central, spool: &Spool, boot: BootId, lane: Lane) {
 fn ship_of(config: &Config) -> Option<(rustix::process::Pid, String)> {
     let mark = config.state.to_str().unwrap();
     let all = Path::new("/proc").read_dir().unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-    all.filter(|path| std::fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.contains(mark))).find_map(
-        |path| {
+    all.filter(|path| std::fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.contains(mark)))
+        .find_map(|path| {
             let tasks = path.join("task").read_dir().ok()?;
             let pid = rustix::process::Pid::from_raw(path.file_name()?.to_str()?.parse().ok()?)?;
-            let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+            let statuses =
+                tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
             Some((pid, statuses.into_iter().find(|status| status.contains("Name:\tgraven-ship\n"))?))
-        },
-    )
+        })
 }
 
 #[test]
