@@ -105,7 +105,7 @@ mod tests {
             ..Default::default()
         };
         let found = Tail(b"/tmp/x/me\0etc\0").inode(&inode).unwrap();
-        let Place::Dentry { path, .. } = found.place else { panic!("{found:?}") };
+        let Place::Dentry { path, .. } = found.place else { unreachable!("{found:?}") };
         assert_eq!(path.components, [b"etc".to_vec(), b"me".to_vec()]);
     }
 

@@ -16,7 +16,8 @@ const MAX_REFUSED: usize = 4_096;
 /// What the central log has, what it refused, and where the reading stands.
 pub(super) struct Feed<D: Disk = HostDisk> {
     reader: Reader<D>,
-    session: u64,
+    /// Number of the open stream, `None` = there is none.
+    session: Option<u64>,
     wanted: u32,
     durable: BTreeMap<Stream, u64>,
     places: BTreeMap<Stream, Place<D>>,
@@ -31,7 +32,7 @@ impl<D: Disk> Feed<D> {
     pub(super) fn new(reader: Reader<D>) -> Self {
         Self {
             reader,
-            session: 0,
+            session: None,
             wanted: 0,
             durable: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -43,7 +44,7 @@ impl<D: Disk> Feed<D> {
 
     /// A stream to the central log is open: it says from where to go on.
     pub(super) fn resume(&mut self, session: u64, durable: &[Durable]) {
-        (self.session, self.wanted) = (session, 0);
+        (self.session, self.wanted) = (Some(session), 0);
         self.places.clear();
         self.unreadable.clear();
         self.durable.clear();
@@ -51,15 +52,29 @@ impl<D: Disk> Feed<D> {
         self.receive(durable);
     }
 
+    /// There is no connection.
+    pub(super) fn away(&mut self) {
+        (self.session, self.wanted) = (None, 0);
+    }
+
+    /// Waiting for the central log is of no use: it has everything, or it is away.
+    pub(super) fn is_settled(&self) -> bool {
+        let delivered = |stream: &Stream| self.durable.get(stream).is_some_and(|d| *d >= self.reader.last(*stream));
+        self.session.is_none() || self.reader.streams().iter().all(delivered)
+    }
+
     /// Receipts: the spool may reclaim what they cover.
     pub(super) fn receive(&mut self, durable: &[Durable]) {
         for Durable { boot, lane, sequence } in durable {
             let Some(stream) = stream_of(boot, *lane) else { continue };
             let held = self.reader.last(stream);
+            if held == 0 {
+                continue;
+            }
             if *sequence <= held {
                 self.reader.acknowledge(stream, *sequence);
                 self.durable.insert(stream, *sequence);
-            } else if held > 0 && self.ahead.insert(stream) {
+            } else if self.ahead.insert(stream) {
                 // Whoever emptied the spool shall not have it pass for delivered: the central log is
                 // given everything and sees the fork.
                 tracing::error!(
@@ -72,7 +87,7 @@ impl<D: Disk> Feed<D> {
 
     /// `ship` can take so many frames more.
     pub(super) fn want(&mut self, session: u64, frames: u32) {
-        if session == self.session {
+        if self.session == Some(session) {
             self.wanted = self.wanted.saturating_add(frames).min(MAX_WANTED);
         }
     }
@@ -104,9 +119,7 @@ impl<D: Disk> Feed<D> {
 
     /// The next frame, if one is wanted and there is one: `protected` first.
     pub(super) fn next(&mut self) -> Option<Sealed> {
-        if self.wanted == 0 {
-            return None;
-        }
+        let session = self.session.filter(|_| self.wanted > 0)?;
         let streams = self.reader.streams();
         self.places.retain(|stream, _| streams.contains(stream));
         let (stream, frame) = streams.into_iter().find_map(|stream| Some((stream, self.read(stream)?)))?;
@@ -117,7 +130,7 @@ impl<D: Disk> Feed<D> {
             lane: stream.lane.number().into(),
             sequence: header.last,
         };
-        Some(Sealed { session: self.session, last, first: header.first, bytes: frame.bytes().to_vec() })
+        Some(Sealed { session, last, first: header.first, bytes: frame.bytes().to_vec() })
     }
 
     fn read(&mut self, stream: Stream) -> Option<Frame> {

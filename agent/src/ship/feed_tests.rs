@@ -136,3 +136,20 @@ fn a_spool_that_was_emptied_is_sent_whole_and_not_taken_for_delivered() {
     feed.want(1, 9);
     assert_eq!(drain(&mut feed), [(1, 2), (1, 3)]);
 }
+
+#[test]
+fn it_is_settled_when_everything_is_delivered_or_nobody_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = Host::open(&dir.path().join("s"), BootId([2; 16]));
+    host.write(Lane::Protected, 2);
+    let mut feed = host.feed();
+    assert!(feed.is_settled());
+    feed.resume(1, &[host.durable(Lane::Protected, 2)]);
+    assert!(!feed.is_settled());
+    feed.receive(&[host.durable(Lane::Protected, 3)]);
+    assert!(feed.is_settled());
+    host.write(Lane::Activity, 1);
+    assert!(!feed.is_settled());
+    feed.away();
+    assert!(feed.is_settled());
+}

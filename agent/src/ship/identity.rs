@@ -53,6 +53,16 @@ pub struct Tls {
     pub ca: String,
 }
 
+impl Tls {
+    /// Whole days until the host's certificate ends, negative when it has; `None` = it is not readable.
+    pub fn days_left(&self) -> Option<i64> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes()).ok()?;
+        let validity = pem.parse_x509().ok()?.validity().clone();
+        let now = x509_parser::time::ASN1Time::now();
+        Some((validity.not_after.timestamp() - now.timestamp()).div_euclid(86_400))
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct HostFile {
     host: String,

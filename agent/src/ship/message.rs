@@ -74,7 +74,7 @@ pub(super) struct Sealed {
 /// From `ship`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct FromShip {
-    #[prost(oneof = "Report", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Report", tags = "1, 2, 3, 4, 5")]
     pub(super) report: Option<Report>,
 }
 
@@ -88,6 +88,8 @@ pub(super) enum Report {
     Receipt(Receipt),
     #[prost(message, tag = "4")]
     Refused(Refused),
+    #[prost(message, tag = "5")]
+    Away(Away),
 }
 
 /// A stream is open; what is durable.
@@ -98,6 +100,10 @@ pub(super) struct Resumed {
     #[prost(message, repeated, tag = "2")]
     pub(super) durable: Vec<Durable>,
 }
+
+/// The session is over.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Away {}
 
 /// So many frames more.
 #[derive(Clone, PartialEq, Message)]

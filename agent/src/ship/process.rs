@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::backoff::Backoff;
-use super::message::{Order, Outbox, Settings, inbox};
+use super::message::{Away, Order, Outbox, Report, Settings, inbox};
 use super::printable;
 use super::session::{End, Link, serve};
 use crate::config::Server;
@@ -84,7 +84,9 @@ async fn rounds(servers: &[Server], settings: &Settings, link: &mut Link) {
     loop {
         let server = &servers[turn % servers.len()];
         number += 1;
-        match one(server, settings, link, number, careful).await {
+        let end = one(server, settings, link, number, careful).await;
+        link.say(Report::Away(Away {}));
+        match end {
             End::Gone => return,
             End::Unnamed => careful = true,
             End::Lost { reason, progress } => {

@@ -91,7 +91,7 @@ impl Link {
         Ok(None)
     }
 
-    fn say(&mut self, report: Report) {
+    pub(super) fn say(&mut self, report: Report) {
         self.outbox.push(&FromShip { report: Some(report) });
     }
 }

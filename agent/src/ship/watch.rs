@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use graven_record::id::{BootId, HostId, RunId};
 use graven_record::wire::Heartbeat;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::feed::Feed;
@@ -29,10 +29,15 @@ use crate::spool::Reader;
 
 /// Frames that may wait for room in the socket: the next one is read when the one before is on its way.
 const MAX_OUT: usize = 2;
+/// Once told to stop, what is in the spool may still be delivered for this long: the record of the stop itself,
+/// most of all.
+const DRAIN_WITHIN: Duration = Duration::from_millis(1_500);
 /// `ship` that has its end of the socket closed has this long to end by itself.
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// `ship` that lived this long was in order: the next failure is a new one.
 const SOUND_AFTER: Duration = Duration::from_secs(60);
+/// The end of the host's certificate is announced so many days before.
+const WARN_DAYS: i64 = 7;
 /// Waits between starts of `ship`.
 const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -115,6 +120,7 @@ impl Shipper {
         let appended = Arc::<Notify>::default();
         let (beats, beats_out) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
+        warn_of_expiry(&target.tls);
         let mut feeding = Feeding {
             launch,
             settings: target.settings(),
@@ -140,12 +146,23 @@ impl Shipper {
         self.beats.send_replace(Some(beat));
     }
 
-    /// Ends `ship`. What is not delivered stays in the spool.
+    /// Ends `ship`, after a moment in which it may deliver the rest. What is not delivered stays in the spool.
     pub fn stop(self) {
         self.stop.send_replace(true);
         if self.thread.join().is_err() {
             tracing::error!("the thread that feeds the ship process panicked");
         }
+    }
+}
+
+/// A host whose certificate ends goes on recording, but nothing is delivered any more.
+fn warn_of_expiry(tls: &Tls) {
+    let Some(left) = tls.days_left() else {
+        tracing::error!("the host's certificate cannot be read: enrol again with --force");
+        return;
+    };
+    if left < WARN_DAYS {
+        tracing::error!(days = left, "the host's certificate ends: enrol again with --force, or nothing is delivered");
     }
 }
 
@@ -201,6 +218,7 @@ impl Feeding {
 
     /// One life of `ship`.
     async fn attend(&mut self, mut child: Child, socket: UnixStream) {
+        self.feed.away();
         let talk = self.talk(socket).await;
         let ended = match timeout(END_WITHIN, child.wait()).await {
             Ok(status) => status.map(|status| status.to_string()),
@@ -215,7 +233,7 @@ impl Feeding {
         }
     }
 
-    /// Until the other side closes, fails, or we are to stop.
+    /// Until the other side closes, fails, or we are to stop and the rest is delivered.
     async fn talk(&mut self, socket: UnixStream) -> io::Result<()> {
         let (from, mut to) = socket.into_split();
         let mut inbox = inbox::<FromShip>(from);
@@ -223,6 +241,7 @@ impl Feeding {
         outbox.push(&order(Order::Settings(self.settings.clone())));
         self.beats.mark_changed();
         let mut stop = self.stop.clone();
+        let mut end = None;
         loop {
             while outbox.len() < MAX_OUT
                 && let Some(sealed) = self.feed.next()
@@ -230,9 +249,13 @@ impl Feeding {
                 outbox.push(&order(Order::Frame(sealed)));
             }
             let room = outbox.len() < MAX_OUT;
+            if end.is_some() && self.feed.is_settled() {
+                return Ok(());
+            }
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                _ = stop.wait_for(|stop| *stop), if end.is_none() => end = Some(Instant::now() + DRAIN_WITHIN),
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
                 report = inbox.recv() => match report {
                     Some(report) => self.hear(report?),
                     None => return Ok(()),
@@ -255,6 +278,7 @@ impl Feeding {
             Some(Report::Want(want)) => self.feed.want(want.session, want.frames),
             Some(Report::Receipt(receipt)) => self.feed.receive(&receipt.durable),
             Some(Report::Refused(refused)) => self.feed.refuse(&refused),
+            Some(Report::Away(_)) => self.feed.away(),
             None => {}
         }
     }

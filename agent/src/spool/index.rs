@@ -154,8 +154,13 @@ impl Index {
         *number = taken.max(*number);
     }
 
+    /// One segment.
+    pub(super) fn segment(&self, stream: Stream, number: u32) -> Option<Segment> {
+        self.shelves.get(&stream)?.segments.iter().find(|s| s.number == number).copied()
+    }
+
     /// One segment, to change it.
-    pub(super) fn segment(&mut self, stream: Stream, number: u32) -> Option<&mut Segment> {
+    pub(super) fn segment_mut(&mut self, stream: Stream, number: u32) -> Option<&mut Segment> {
         self.shelves.get_mut(&stream)?.segments.iter_mut().find(|s| s.number == number)
     }
 
@@ -166,9 +171,9 @@ impl Index {
         segments.get(place.saturating_sub(1)).copied()
     }
 
-    /// The segment after one, whether or not that one is still there.
+    /// The first segment after one that has something to read, whether or not that one is still there.
     pub(super) fn after(&self, stream: Stream, number: u32) -> Option<Segment> {
-        self.shelves.get(&stream)?.segments.iter().find(|s| s.number > number).copied()
+        self.shelves.get(&stream)?.segments.iter().find(|s| s.number > number && s.readable > 0).copied()
     }
 
     pub(super) fn acknowledge(&mut self, stream: Stream, sequence: u64) {

@@ -20,6 +20,7 @@ struct State {
     /// The next so many appends fail.
     bad_appends: u32,
     bad_syncs: u32,
+    bad_cuts: u32,
 }
 
 #[derive(Default)]
@@ -52,6 +53,10 @@ impl MemoryDisk {
 
     pub(super) fn fail_syncs(&self, count: u32) {
         self.state().bad_syncs = count;
+    }
+
+    pub(super) fn fail_cuts(&self, count: u32) {
+        self.state().bad_cuts = count;
     }
 
     fn used(&self) -> u64 {
@@ -193,6 +198,11 @@ impl DiskFile for MemoryFile {
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.bad_cuts > 0 {
+            state.bad_cuts -= 1;
+            return Err(io::Error::other("the disk is gone"));
+        }
         let mut data = self.data.lock().expect("as above");
         data.bytes.truncate(usize::try_from(len).expect("a test's file is small"));
         data.synced = data.synced.min(data.bytes.len());

@@ -274,7 +274,7 @@ fn a_refused_frame_is_kept_in_a_file_of_its_own() {
 #[derive(Clone, Debug)]
 enum Step {
     Append { lane: Lane, payload: usize },
-    FailAppend { lane: Lane },
+    FailAppend { lane: Lane, cut: bool },
     Sync,
     FailSync,
     Acknowledge { lane: Lane, part: u64 },
@@ -286,7 +286,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let lane = || prop::sample::select(Lane::ALL.to_vec());
     let step = prop_oneof![
         8 => (lane(), 0_usize..12_000).prop_map(|(lane, payload)| Step::Append { lane, payload }),
-        1 => lane().prop_map(|lane| Step::FailAppend { lane }),
+        1 => (lane(), any::<bool>()).prop_map(|(lane, cut)| Step::FailAppend { lane, cut }),
         5 => Just(Step::Sync),
         1 => Just(Step::FailSync),
         3 => (lane(), 0_u64..=100).prop_map(|(lane, part)| Step::Acknowledge { lane, part }),
@@ -359,10 +359,12 @@ proptest! {
                         Err(error) => prop_assert!(false, "{error}"),
                     }
                 }
-                Step::FailAppend { lane } => {
+                Step::FailAppend { lane, cut } => {
                     disk.fail_appends(1);
+                    disk.fail_cuts(u32::from(!cut));
                     prop_assert!(spool.append(&frame(BOOT, lane, &heads.of(lane), 900, 1)).is_err());
                     disk.fail_appends(0);
+                    disk.fail_cuts(0);
                 }
                 Step::Sync => {
                     spool.sync().unwrap();

@@ -107,32 +107,27 @@ impl<D: Disk> Reader<D> {
     /// The segment and position to read at; `None` = nothing readable is left.
     fn step(&self, place: &mut Place<D>) -> Result<Option<(Segment, D::File, u64)>, SpoolError> {
         let stream = place.stream;
-        let mut next = match place.at.take() {
-            None => self.shared.lock().holding(stream, place.after + 1),
-            Some((mut segment, file, at)) => {
-                let mut index = self.shared.lock();
-                if let Some(now) = index.segment(stream, segment.number) {
-                    segment = *now;
-                }
-                let after = index.after(stream, segment.number);
+        let index = self.shared.lock();
+        let next = match place.at.take() {
+            None => index.holding(stream, place.after + 1).and_then(|segment| match segment.readable {
+                0 => index.after(stream, segment.number),
+                _ => Some(segment),
+            }),
+            Some((segment, file, at)) => {
+                let segment = index.segment(stream, segment.number).unwrap_or(segment);
                 if at < segment.readable {
                     return Ok(Some((segment, file, at)));
                 }
-                if after.is_none_or(|next| next.readable == 0) {
+                let next = index.after(stream, segment.number);
+                if next.is_none() {
                     place.at = Some((segment, file, at));
-                    return Ok(None);
                 }
-                after
+                next
             }
         };
-        while let Some(segment) = next {
-            let after = self.shared.lock().after(stream, segment.number);
-            if segment.readable > 0 {
-                return Ok(self.open(stream, &segment)?.map(|file| (segment, file, 0)));
-            }
-            next = after;
-        }
-        Ok(None)
+        drop(index);
+        let Some(segment) = next else { return Ok(None) };
+        Ok(self.open(stream, &segment)?.map(|file| (segment, file, 0)))
     }
 
     /// `None` = it was deleted just now, which only happens to what is acknowledged.
@@ -157,13 +152,12 @@ impl<D: Disk> Reader<D> {
 
     fn mark_damaged(&self, stream: Stream, number: u32) {
         let mut index = self.shared.lock();
-        let Some(segment) = index.segment(stream, number).filter(|s| !s.damaged) else { return };
-        let old = *segment;
+        let Some(old) = index.segment(stream, number).filter(|s| !s.damaged) else { return };
         let new = Segment { damaged: true, ..old };
         let (from, to) = (index.path(stream, &old), index.path(stream, &new));
         match self.disk.rename(&from, &to) {
             Ok(()) => {
-                if let Some(segment) = index.segment(stream, number) {
+                if let Some(segment) = index.segment_mut(stream, number) {
                     segment.damaged = true;
                 }
                 index.find(Finding::Damaged { path: to });

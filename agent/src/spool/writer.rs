@@ -111,7 +111,7 @@ impl<D: Disk> Spool<D> {
         active.written += bytes.len() as u64;
         active.last = header.last;
         active.unsynced = true;
-        if let Some(segment) = self.shared.lock().segment(stream, active.number) {
+        if let Some(segment) = self.shared.lock().segment_mut(stream, active.number) {
             segment.size = active.written;
         }
         *self.active(header.lane) = Some(active);
@@ -145,7 +145,7 @@ impl<D: Disk> Spool<D> {
         let synced = active.file.sync();
         active.unsynced = false;
         let mut index = self.shared.lock();
-        if let Some(segment) = index.segment(stream, active.number) {
+        if let Some(segment) = index.segment_mut(stream, active.number) {
             segment.readable = active.written;
         }
         index.set_last(stream, active.last);
@@ -253,8 +253,8 @@ impl<D: Disk> Spool<D> {
     }
 
     fn path(&self, stream: Stream, number: u32) -> PathBuf {
-        let mut index = self.shared.lock();
-        let known = index.segment(stream, number).copied();
+        let index = self.shared.lock();
+        let known = index.segment(stream, number);
         let new = Segment { number, first: 0, since: 0, size: 0, readable: 0, damaged: false };
         index.path(stream, &known.unwrap_or(new))
     }

@@ -246,6 +246,21 @@ fn what_an_agent_left_behind_is_sent_by_the_next_run_and_the_next_boot() {
 }
 
 #[test]
+fn what_was_written_last_is_delivered_before_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let central = Central::new();
+    let server = central.listen(0);
+    let config = config(dir.path(), &server);
+    let identity = enrolled(&config, &central);
+    let mut host = Host::start(&config, &identity, BOOT);
+    host.write(Lane::Protected, 1);
+    until("the first frame arrives", || central.state().count(Lane::Protected) == 1);
+    host.write(Lane::Protected, 5);
+    host.stop();
+    assert_eq!(central.state().count(Lane::Protected), 6);
+}
+
+#[test]
 fn a_frame_that_is_wanted_again_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let central = Central::new();
