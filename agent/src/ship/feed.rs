@@ -59,7 +59,8 @@ impl<D: Disk> Feed<D> {
 
     /// Waiting for the central log is of no use: it has everything, or it is away.
     pub(super) fn is_settled(&self) -> bool {
-        let delivered = |stream: &Stream| self.durable.get(stream).is_some_and(|d| *d >= self.reader.last(*stream));
+        let delivered =
+            |stream: &Stream| self.durable.get(stream).is_some_and(|d| *d >= self.reader.last(*stream));
         self.session.is_none() || self.reader.streams().iter().all(delivered)
     }
 

@@ -162,7 +162,10 @@ fn warn_of_expiry(tls: &Tls) {
         return;
     };
     if left < WARN_DAYS {
-        tracing::error!(days = left, "the host's certificate ends: enrol again with --force, or nothing is delivered");
+        tracing::error!(
+            days = left,
+            "the host's certificate ends: enrol again with --force, or nothing is delivered"
+        );
     }
 }
 

@@ -102,10 +102,7 @@ impl<D: Disk> Spool<D> {
         let stream = Stream { boot: self.boot, lane: header.lane };
         if let Err(source) = written {
             let path = self.path(stream, active.number);
-            // Where even cutting back fails, the segment ends here; a reader skips what was half written.
-            if active.file.cut(active.written).is_ok() {
-                *self.active(header.lane) = Some(active);
-            }
+            *self.active(header.lane) = self.cut_back(header.lane, active);
             return Err(SpoolError::Write { path, source });
         }
         active.written += bytes.len() as u64;
@@ -129,6 +126,25 @@ impl<D: Disk> Spool<D> {
             }
         }
         result
+    }
+
+    /// Takes back what was half written. Where even that fails the segment ends here: what is whole in it is
+    /// synced, and the readers stop before the rest.
+    fn cut_back(&self, lane: Lane, mut active: Active<D::File>) -> Option<Active<D::File>> {
+        if active.file.cut(active.written).is_ok() {
+            return Some(active);
+        }
+        let stream = Stream { boot: self.boot, lane };
+        if let (Ok(size), Some(segment)) =
+            (active.file.length(), self.shared.lock().segment_mut(stream, active.number))
+        {
+            segment.size = size;
+        }
+        let (_, synced) = self.sync_one(lane, active);
+        if let Err(error) = synced {
+            tracing::error!(%error, "a spool segment is given up");
+        }
+        None
     }
 
     /// A segment that cannot be synced is given up for writing: the kernel reports such an error once and
