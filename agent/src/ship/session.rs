@@ -24,6 +24,8 @@ use super::printable;
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 /// Frames under way without any receipt for this long: the connection is of no use.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// How long the end of a stream may take when this process ends.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 /// Most frames under way, whatever the central log allows.
 const MAX_WINDOW: u32 = 256;
 /// No further frame is asked for while this many bytes are under way: it bounds the memory of this process.
@@ -184,7 +186,7 @@ pub(super) async fn serve(
         Ok(Ok(Err(status))) => return lost(&super::process::words(&status)),
         Ok(Ok(Ok(opened))) => opened,
     };
-    let (down, Some(Downward { message: Some(Down::Resume(resume)) })) = opened else {
+    let (mut down, Some(Downward { message: Some(Down::Resume(resume)) })) = opened else {
         return lost("its first answer is no Resume");
     };
     let window = if careful { 1 } else { resume.window };
@@ -200,7 +202,13 @@ pub(super) async fn serve(
         progress: false,
         stalled: Instant::now() + STALLED_AFTER,
     };
-    session.run(&up, down).await
+    let end = session.run(&up, &mut down).await;
+    drop(up);
+    if end == End::Gone {
+        // So that the central log sees an end and not a failure.
+        let _ = timeout(GOODBYE_WITHIN, async { while let Ok(Some(_)) = down.message().await {} }).await;
+    }
+    end
 }
 
 fn open(settings: &Settings) -> Open {
@@ -227,7 +235,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, up: &mpsc::Sender<Upward>, mut down: Streaming<Downward>) -> End {
+    async fn run(&mut self, up: &mpsc::Sender<Upward>, down: &mut Streaming<Downward>) -> End {
         loop {
             self.report();
             let to_send = !self.waiting.is_empty() || self.link.beat.is_some();
