@@ -14,7 +14,7 @@ use std::thread;
 use graven_record::v1::Decision;
 use graven_record::v1::record::Event;
 
-use crate::attribute::Attribution;
+use crate::attribute::{Attribution, Host, ThisHost};
 use crate::decode::{DecodeError, decode};
 use crate::policy::{Judged, Policy, judge};
 use crate::sensor::{Drain, Merge, Raw, SensorError};
@@ -25,16 +25,16 @@ const ROUNDS: usize = 8;
 
 /// From bytes to verdicts.
 #[derive(Debug)]
-pub struct Pipeline {
-    attribution: Attribution,
+pub struct Pipeline<H: Host = ThisHost> {
+    attribution: Attribution<H>,
     policy: Policy,
     ignored: u64,
     undecodable: u64,
 }
 
-impl Pipeline {
+impl<H: Host> Pipeline<H> {
     /// The stages with their state.
-    pub fn new(attribution: Attribution, policy: Policy) -> Self {
+    pub fn new(attribution: Attribution<H>, policy: Policy) -> Self {
         Self { attribution, policy, ignored: 0, undecodable: 0 }
     }
 
@@ -65,7 +65,7 @@ impl Pipeline {
     }
 
     /// The table of processes, users and mounts.
-    pub fn attribution(&mut self) -> &mut Attribution {
+    pub fn attribution(&mut self) -> &mut Attribution<H> {
         &mut self.attribution
     }
 
