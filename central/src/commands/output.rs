@@ -2,7 +2,8 @@
 
 use std::io::{BufWriter, Write};
 
-use serde::Serialize;
+use graven_record::ocsf;
+use serde_json::Value;
 
 use super::CommandError;
 
@@ -18,9 +19,9 @@ impl<W: Write> Output<W> {
         writeln!(self.0, "{text}").map_err(CommandError::Output)
     }
 
-    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), CommandError> {
-        serde_json::to_writer(&mut self.0, value).map_err(|e| CommandError::Output(e.into()))?;
-        self.line("")
+    /// What JSON itself lets pass and a terminal obeys (C1, bidi overrides) is written as `\uNNNN`.
+    pub(super) fn json(&mut self, value: &Value) -> Result<(), CommandError> {
+        self.line(&ocsf::compact(value))
     }
 
     /// What was written is out.

@@ -216,8 +216,8 @@ impl Reader {
     /// Opens a day's files to read them. The private parts may have been erased.
     pub fn open(folder: &Path, day: Day) -> Result<Self, StoreError> {
         let (path, private_path) = (day.frames_file(folder), day.private_file(folder));
-        let db = schema::open_to_read(&path)?;
-        let private = private_path.exists().then(|| schema::open_to_read(&private_path)).transpose()?;
+        let db = schema::open_to_read(&path, File::Frames)?;
+        let private = private_path.exists().then(|| schema::open_to_read(&private_path, File::Private)).transpose()?;
         Ok(Self { day, db, path, private })
     }
 

@@ -15,7 +15,7 @@ use super::StoreError;
 use super::day::{self, Day, Kept};
 use super::findings::{self, FindingRow};
 use super::hosts::{self, HostRow};
-use super::schema::{self, failed};
+use super::schema::{self, File, failed};
 use crate::data::DataDir;
 use crate::query::{Damage, Found, Query, Row};
 use crate::verify::Stored;
@@ -43,7 +43,7 @@ impl Reader {
     /// Opens the store of a directory.
     pub fn open(dir: &DataDir) -> Result<Self, StoreError> {
         let central_path = dir.central_file();
-        let central = schema::open_to_read(&central_path)?;
+        let central = schema::open_to_read(&central_path, File::Central)?;
         Ok(Self { central, central_path, days: dir.days_folder() })
     }
 

@@ -24,6 +24,16 @@ pub enum File {
     Private,
 }
 
+impl File {
+    fn tables(self) -> &'static str {
+        match self {
+            Self::Central => CENTRAL,
+            Self::Frames => FRAMES,
+            Self::Private => PRIVATE,
+        }
+    }
+}
+
 const CENTRAL: &str = "
 CREATE TABLE host (
     number INTEGER PRIMARY KEY,
@@ -157,14 +167,21 @@ pub fn open(path: &Path, file: File) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// Opens a file to read it while another process writes it.
-pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+/// Opens a file to read it while another process writes it. One that has no tables yet, because it is being
+/// made at this moment, is empty.
+pub fn open_to_read(path: &Path, file: File) -> Result<Connection, StoreError> {
     let wrong = failed(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(&wrong)?;
     db.busy_timeout(BUSY).map_err(&wrong)?;
-    check(version(&db, path)?, path)?;
-    Ok(db)
+    let found = version(&db, path)?;
+    check(found, path)?;
+    if found != 0 {
+        return Ok(db);
+    }
+    let empty = Connection::open_in_memory().map_err(&wrong)?;
+    empty.execute_batch(file.tables()).map_err(&wrong)?;
+    Ok(empty)
 }
 
 fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
@@ -186,15 +203,10 @@ fn prepare(db: &mut Connection, path: &Path, file: File) -> Result<(), StoreErro
     if found == VERSION {
         return Ok(());
     }
-    let tables = match file {
-        File::Central => CENTRAL,
-        File::Frames => FRAMES,
-        File::Private => PRIVATE,
-    };
     let making = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&wrong)?;
     // Another process may have made them between our look and our lock.
     if version(&making, path)? == 0 {
-        making.execute_batch(tables).map_err(&wrong)?;
+        making.execute_batch(file.tables()).map_err(&wrong)?;
         making.pragma_update(None, "user_version", VERSION).map_err(&wrong)?;
     }
     making.commit().map_err(&wrong)

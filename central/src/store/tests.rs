@@ -177,7 +177,20 @@ fn a_file_of_a_newer_release_is_not_touched() {
     db.pragma_update(None, "user_version", 99).unwrap();
     drop(db);
     assert!(matches!(schema::open(&path, schema::File::Central), Err(StoreError::Newer { found: 99, .. })));
-    assert!(matches!(schema::open_to_read(&path), Err(StoreError::Newer { found: 99, .. })));
+    let read = schema::open_to_read(&path, schema::File::Central);
+    assert!(matches!(read, Err(StoreError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_day_that_is_just_being_made_is_an_empty_one() {
+    let bench = Bench::new();
+    let folder = bench.data.days_folder();
+    let day = day::Day::of(NOW);
+    crate::data::touch_private(&day.frames_file(&folder)).unwrap();
+    crate::data::touch_private(&day.private_file(&folder)).unwrap();
+    let reader = day::Reader::open(&folder, day).unwrap();
+    assert_eq!(reader.newest().unwrap(), 0);
+    assert!(reader.find(&Query::default()).unwrap().is_empty());
 }
 
 #[test]
