@@ -24,7 +24,7 @@ use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
 use crate::policy::{self, Policy};
 use crate::roots::Roots;
 use crate::sandbox::User;
-use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
+use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{Limits, Opened, Spool};
@@ -76,6 +76,8 @@ struct Watch {
     stored: u64,
     looked: u64,
     undecodable: u64,
+    /// The spool did not take the last frame.
+    full: bool,
 }
 
 impl Watch {
@@ -126,6 +128,7 @@ impl Watch {
             stored: 0,
             looked: 0,
             undecodable: 0,
+            full: false,
         };
         let start = watch.start_record(seeded);
         watch.own_record(Event::Start(start));
@@ -253,17 +256,7 @@ impl Watch {
             let now = Now::read();
             let sealed = if everything { self.sealer.rest(now) } else { self.sealer.ready(now) };
             match sealed {
-                Ok(Some(frame)) => match self.spool.append(&frame) {
-                    Ok(()) => {
-                        self.stored += frame.header().last - frame.header().first + 1;
-                        written = true;
-                    }
-                    Err(error) => {
-                        tracing::error!("{error}");
-                        self.sealer.withdraw(now);
-                        break;
-                    }
-                },
+                Ok(Some(frame)) => written |= self.append(&frame, now),
                 Ok(None) => break,
                 Err(error) => tracing::error!("{error}"),
             }
@@ -273,6 +266,27 @@ impl Watch {
                 tracing::error!("{error}");
             }
             self.shipper.notify();
+        }
+    }
+
+    /// A frame that the spool does not take is withdrawn: its records are counted lost, and the next frame
+    /// that fits says so. A disk that stays full is said once, not for each frame.
+    fn append(&mut self, frame: &Frame, now: Now) -> bool {
+        match self.spool.append(frame) {
+            Ok(()) => {
+                self.stored += frame.header().last - frame.header().first + 1;
+                if std::mem::take(&mut self.full) {
+                    tracing::warn!("the spool takes records again");
+                }
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.full, true) {
+                    tracing::error!("records are being lost: {error}");
+                }
+                self.sealer.withdraw(now);
+                false
+            }
         }
     }
 
