@@ -217,7 +217,8 @@ impl Reader {
     pub fn open(folder: &Path, day: Day) -> Result<Self, StoreError> {
         let (path, private_path) = (day.frames_file(folder), day.private_file(folder));
         let db = schema::open_to_read(&path, File::Frames)?;
-        let private = private_path.exists().then(|| schema::open_to_read(&private_path, File::Private)).transpose()?;
+        let private =
+            private_path.exists().then(|| schema::open_to_read(&private_path, File::Private)).transpose()?;
         Ok(Self { day, db, path, private })
     }
 
