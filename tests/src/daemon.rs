@@ -6,12 +6,13 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::syscalls::die_with_this_thread;
-use crate::wait::until;
+use crate::wait::{PATIENCE, until, until_within};
 
 /// Running, with both outputs in a log.
 #[derive(Debug)]
@@ -46,7 +47,17 @@ impl Daemon {
 
     /// Waits for a line that `find` takes. A program that ends instead is a failure with its words.
     pub fn line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
-        until(&format!("{what} of {}", self.name), || {
+        self.line_within(PATIENCE, what, find)
+    }
+
+    /// The same with another deadline.
+    pub fn line_within<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
+        until_within(patience, &format!("{what} of {}", self.name), || {
             let ended = self.child.try_wait()?;
             let said = self.said()?;
             // The last line may be half a line yet.

@@ -22,4 +22,5 @@ pub mod stage;
 pub mod shared;
 pub mod skip;
 
+pub mod ring;
 pub mod layout;

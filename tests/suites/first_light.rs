@@ -257,11 +257,18 @@ fn a_file_opened_by_its_handle_has_its_path() -> Result<()> {
 fn a_shell_that_writes_is_seen_opening_and_writing() -> Result<()> {
     scene("shell", |scene| {
         let motd = scene.path("motd");
-        for (line, activity) in [("echo x > motd", activity::CREATE), ("echo y >> motd", activity::UPDATE)] {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "> motd"]).current_dir(scene.folder());
+        let acted = scene.actor().run(shell)?;
+        scene.expect(acted, vec![Expected::new("open", activity::CREATE, &motd)]);
+        // As in `Scene::file`.
+        motd.metadata()?;
+        for line in ["echo x > motd", "echo y >> motd"] {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", line]).current_dir(scene.folder());
             let acted = scene.actor().run(shell)?;
-            let opened = Expected::new("open", activity, &motd);
+            motd.metadata()?;
+            let opened = Expected::new("open", activity::UPDATE, &motd);
             scene.expect(acted, vec![opened, Expected::new("modify", activity::UPDATE, &motd)]);
         }
         Ok(())
@@ -412,23 +419,15 @@ fn the_name_by_which_a_linked_file_is_changed_is_the_one_in_the_record() -> Resu
     })
 }
 
+/// A file has one inode and many names. Which of the others is protected is not known where the filter decides.
 #[test]
-fn a_protected_file_that_is_changed_by_a_name_outside_is_not_passed_over() -> Result<()> {
-    scene("outside-link", |scene| {
-        let file = scene.file("file")?;
-        let link = scene.stage().outside("outside-link")?.join("link");
-        std::fs::hard_link(&file, &link)?;
-        let acted = scene.actor().act(&[OsStr::new("append"), link.as_os_str(), OsStr::new("x")])?;
-        let gone = scene.actor().act(&[OsStr::new("chmod"), link.as_os_str(), OsStr::new("0600")])?;
-        scene.stage().fence()?;
-        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file)?);
-        let records = scene.stage().central.events::<&str>(&[])?;
-        for acted in [acted, gone] {
-            let own = records.iter().find(|record| {
-                record.pid() == Some(acted.pid.into()) && record.number("/unmapped/file/inode") == Some(inode)
-            });
-            ensure!(own.is_some(), "{}: no record names inode {inode}", acted.said);
-        }
+fn that_a_name_outside_may_be_of_a_protected_file_is_said_at_the_start() -> Result<()> {
+    on_stage(SUITE, |stage| {
+        stage.fence()?;
+        let starts = stage.central.events(&["--kind", "start"])?;
+        let said = starts.iter().flat_map(|record| record.list("/unmapped/uncovered"));
+        let said: Vec<&str> = said.filter_map(serde_json::Value::as_str).collect();
+        ensure!(said.iter().any(|line| line.contains("hard link of a protected one")), "{said:#?}");
         Ok(())
     })
 }

@@ -16,7 +16,7 @@ use graven_tests::daemon::Daemon;
 use graven_tests::record::Record;
 use graven_tests::skip;
 use graven_tests::stage::Stage;
-use graven_tests::wait::until;
+use graven_tests::wait::{PATIENCE, until};
 
 const SUITE: &str = "outage";
 
@@ -62,7 +62,8 @@ impl Storm {
     /// Waits until this many changes were made.
     fn reached(&mut self, changes: usize) -> Result<()> {
         let line = changes.to_string();
-        self.daemon.line(&format!("{line} changes"), |said| (said == line).then_some(()))
+        let patience = PATIENCE + Duration::from_secs((changes / RATE) as u64);
+        self.daemon.line_within(patience, &format!("{line} changes"), |said| (said == line).then_some(()))
     }
 
     /// Waits for its end; it must have kept its rate, or it was no such storm.
@@ -119,7 +120,8 @@ fn is_whole(stage: &Stage, fence: &Record) -> Result<()> {
         }
         Ok(())
     })?;
-    ensure!(lost.is_empty(), "{lost:#?}");
+    let told: Vec<&str> = lost.iter().map(|record| record.text("/message")).collect();
+    ensure!(lost.is_empty(), "{told:#?}");
     sequences.sort_unstable();
     sequences.retain(|sequence| *sequence <= last);
     let wanted: Vec<u64> = (1..=last).collect();
