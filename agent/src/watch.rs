@@ -39,6 +39,10 @@ const MAX_BINARY: u64 = 256 << 20;
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    // Anybody else cannot read the keys either, and would be told that the host is not enrolled.
+    if !rustix::process::geteuid().is_root() {
+        return Err(SensorError::NotRoot.into());
+    }
     sandbox::watch()?;
     let policy = Policy::load(&config.policy, v1::Trust::Image)?;
     for warning in policy.warnings() {
