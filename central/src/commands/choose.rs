@@ -40,11 +40,22 @@ pub(super) fn query(
     hosts: &[HostRow],
     now: i64,
 ) -> Result<Query, CommandError> {
+    let chosen = filter.host.as_deref().map(|word| host(word, hosts)).transpose()?;
+    query_of(filter, until, chosen, now)
+}
+
+/// As `query`, of a host that was chosen already: its word is not looked up a second time.
+pub(super) fn query_of(
+    filter: &Filter,
+    until: Option<&str>,
+    host: Option<&HostRow>,
+    now: i64,
+) -> Result<Query, CommandError> {
     let kind = |word: &String| Kind::named(word).ok_or_else(|| ChooseError::UnknownKind(word.clone()));
     Ok(Query {
         since: filter.since.as_deref().map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MIN),
         until: until.map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MAX),
-        host: filter.host.as_deref().map(|word| host(word, hosts)).transpose()?.map(|host| host.number),
+        host: host.map(|host| host.number),
         kind: filter.kind.as_ref().map(kind).transpose()?,
         user: filter.user.clone(),
         path: filter.path.as_deref().map(PathPattern::new).transpose()?,
@@ -52,15 +63,19 @@ pub(super) fn query(
     })
 }
 
-/// A host by its name, or by a beginning of its id that only it has.
+/// A host by its id, its name, or a beginning of its id. A host chooses its name itself, so a name never wins
+/// over an id, and a word that is one host's name and the beginning of another's id means neither.
 pub(super) fn host<'a>(word: &str, hosts: &'a [HostRow]) -> Result<&'a HostRow, ChooseError> {
     if hosts.is_empty() {
         return Err(ChooseError::NoHosts);
     }
-    let named: Vec<&HostRow> = hosts.iter().filter(|host| host.hostname == word).collect();
-    let begun =
-        || hosts.iter().filter(|host| host.id.to_string().starts_with(&word.to_ascii_lowercase())).collect();
-    let found: Vec<&HostRow> = if named.is_empty() && !word.is_empty() { begun() } else { named };
+    let id = word.to_ascii_lowercase();
+    if let Some(exact) = hosts.iter().find(|host| host.id.to_string() == id) {
+        return Ok(exact);
+    }
+    let meant = |host: &&HostRow| host.hostname == word || host.id.to_string().starts_with(&id);
+    let found: Vec<&HostRow> =
+        if word.is_empty() { Vec::new() } else { hosts.iter().filter(meant).collect() };
     match found.as_slice() {
         [] => Err(ChooseError::UnknownHost(show::quoted(word))),
         [one] => Ok(one),
@@ -106,6 +121,18 @@ mod tests {
             matches!(host("\u{1b}[2J", &hosts), Err(ChooseError::UnknownHost(text)) if !text.contains('\u{1b}'))
         );
         assert!(matches!(host("web", &[]), Err(ChooseError::NoHosts)));
+    }
+
+    #[test]
+    fn a_name_that_a_host_gave_itself_never_stands_for_another_hosts_id() {
+        let victim = row(1, 0xab, "web");
+        let id = victim.id.to_string();
+        let posing = |name: &str| [row(1, 0xab, "web"), row(2, 0x11, name)];
+        assert_eq!(host(&id, &posing(&id)).unwrap().number, 1);
+        assert_eq!(host(&id.to_uppercase(), &posing(&id.to_uppercase())).unwrap().number, 1);
+        let error = host(&id[..12], &posing(&id[..12])).unwrap_err().to_string();
+        assert!(error.contains(&id[..12]) && error.contains("111111111111"), "{error}");
+        assert_eq!(host("abab", &[row(1, 0xab, "abab")]).unwrap().number, 1);
     }
 
     #[test]

@@ -17,9 +17,8 @@ pub(super) fn run(words: &Replay) -> Result<Exit, CommandError> {
     let reader = Reader::open(&DataDir::open(&words.data.directory)?)?;
     let (hosts, now) = (reader.hosts()?, clock());
     let host = choose::host(&words.host, &hosts)?;
-    let filter =
-        Filter { host: Some(host.id.to_string()), since: Some(words.since.clone()), ..Filter::default() };
-    let query = choose::query(&filter, words.until.as_deref(), &hosts, now)?;
+    let filter = Filter { since: Some(words.since.clone()), ..Filter::default() };
+    let query = choose::query_of(&filter, words.until.as_deref(), Some(host), now)?;
     let (rows, cut) = search::newest(&reader, &query, search::limit(words.limit))?;
     let mut records = Vec::with_capacity(rows.len());
     let damaged = search::each(&reader, &rows, |found| {

@@ -253,7 +253,8 @@ impl Talk<'_> {
         permit: OwnedSemaphorePermit,
     ) -> Result<(), Status> {
         if let Some(finding) = finding {
-            self.store.write(Write::Finding(finding)).await.map_err(|e| unavailable(&e))?;
+            // Before the frame: a commit that fails must not leave a gap that nobody hears of.
+            note(&self.store, finding).await?;
         }
         let header = verified.frame.header().clone();
         let lane = (header.boot, header.lane);
@@ -297,6 +298,10 @@ impl Talk<'_> {
                     _ => Ok(()),
                 }
             }
+            // A commit failed under this stream: the next one begins at what is on disk.
+            Ok(Written::Unfollowed) => {
+                Err(Status::unavailable("the frame before this one was not stored: send from there again"))
+            }
             Err(_) => Err(unavailable(&StoreError::Stopped)),
         }
     }
@@ -312,7 +317,11 @@ impl Talk<'_> {
             match front.answer.try_recv() {
                 Ok(written) => self.answered(Ok(written)).await?,
                 Err(oneshot::error::TryRecvError::Empty) => break,
-                Err(oneshot::error::TryRecvError::Closed) => return Err(unavailable(&StoreError::Stopped)),
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    // An answer that was taken must not be waited for again.
+                    self.pending.pop_front();
+                    return Err(unavailable(&StoreError::Stopped));
+                }
             }
         }
         if self.due.is_empty() {
@@ -353,5 +362,63 @@ async fn front(pending: &mut VecDeque<Pending>) -> Result<Written, oneshot::erro
     match pending.front_mut() {
         Some(first) => (&mut first.answer).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+    use crate::data::DataDir;
+    use crate::fixture::Host;
+    use crate::store::Store;
+    use crate::store::sqlite::Sqlite;
+
+    fn row(host: &Host) -> HostRow {
+        HostRow {
+            number: 1,
+            id: host.id(),
+            hostname: String::new(),
+            group: String::new(),
+            start_key: host.start_key.verifying_key(),
+            enrolled_at: 0,
+            serial: Vec::new(),
+            expires: 0,
+            last_seen: None,
+            heartbeat: None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_failed_commit_ends_the_stream_and_is_not_waited_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(dir.path()).unwrap();
+        let open = move || Sqlite::open(&data, 0).map(|store| Box::new(store) as Box<dyn Store + Send>);
+        let (store, _thread) = Writer::start(Box::new(open), || 0).unwrap();
+        let mut host = Host::new(1);
+        let header = host.frame(Lane::Protected, 1).header().clone();
+        let (answers, _heard) = mpsc::channel(ANSWERS);
+        let bytes = Arc::new(Semaphore::new(2));
+        let mut talk = Talk {
+            session: Session::begin(row(&host), host.boot, store.clone()).await.unwrap(),
+            claim: Live::default().claim(host.id()).await,
+            store,
+            bytes: Arc::clone(&bytes),
+            pending: VecDeque::new(),
+            due: BTreeSet::new(),
+            refusals: 0,
+            down: &answers,
+        };
+        for _ in 0..2 {
+            let (failed, answer) = oneshot::channel();
+            drop(failed);
+            let sent = Sent { header: header.clone(), late: false };
+            let permit = Arc::clone(&bytes).acquire_owned().await.unwrap();
+            let lane = (host.boot, Lane::Protected);
+            talk.pending.push_back(Pending { lane, sent, answer, _bytes: permit });
+        }
+        assert_eq!(talk.acknowledge().await.unwrap_err().code(), tonic::Code::Unavailable);
+        talk.settle().await;
+        assert_eq!(bytes.available_permits(), 2);
     }
 }

@@ -110,6 +110,8 @@ pub enum Written {
     Already,
     /// Another frame stands in its place.
     Conflict,
+    /// What it was to follow is not on disk: not stored.
+    Unfollowed,
 }
 
 /// Where frames are kept. One writer; the readers see what is committed.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use graven_record::chain::{self, Head, Link};
+use graven_record::frame::Header;
 use graven_record::id::{BootId, HostId, Lane};
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -61,38 +63,43 @@ impl Sqlite {
         Ok(self.today.insert(open))
     }
 
-    /// Which of the group's frames are new. A frame twice in one group, or one that another commit stored
-    /// since it was judged, must not be stored again.
-    fn choose(&mut self, group: &[Write]) -> Result<Vec<Written>, StoreError> {
-        let mut seen: BTreeMap<(i64, BootId, Lane, u64), [u8; 32]> = BTreeMap::new();
-        let mut answers = Vec::with_capacity(group.len());
-        for write in group {
-            let Write::Frame { host, verified } = write else {
-                answers.push(Written::Stored);
-                continue;
-            };
-            let header = verified.frame.header();
-            let key = (*host, header.boot, header.lane, header.first);
-            let there = match seen.insert(key, header.hash()) {
-                Some(hash) => Stored::Frame(hash),
-                None if self.may_be_stored(*host, verified)? => {
-                    self.reader.stored(*host, header.boot, header.lane, header.first, header.last)?
-                }
-                None => Stored::Nothing,
-            };
-            answers.push(match there {
-                Stored::Nothing => Written::Stored,
-                Stored::Frame(hash) if hash == header.hash() => Written::Already,
-                Stored::Frame(_) | Stored::Overlap => Written::Conflict,
-            });
-        }
-        Ok(answers)
+    /// Which of the group's frames are new. A stream places its frames by what it has queued, and a commit
+    /// may have failed since; so a frame is stored only where the lane ends on disk or earlier in this group.
+    fn choose(&self, group: &[Write]) -> Result<Vec<Written>, StoreError> {
+        let mut chosen = Chosen::default();
+        group
+            .iter()
+            .map(|write| match write {
+                Write::Frame { host, verified } => self.place(*host, verified, &mut chosen),
+                _ => Ok(Written::Stored),
+            })
+            .collect()
     }
 
-    /// A frame that begins after the head cannot be stored: the days' files need not be asked.
-    fn may_be_stored(&self, host: i64, verified: &Verified) -> Result<bool, StoreError> {
+    fn place(&self, host: i64, verified: &Verified, chosen: &mut Chosen) -> Result<Written, StoreError> {
         let header = verified.frame.header();
-        Ok(header.first <= self.head(host, header.boot, header.lane)?.head.last)
+        let lane = (host, header.boot, header.lane);
+        let head = match chosen.heads.get(&lane) {
+            Some(head) => *head,
+            None => self.head(host, header.boot, header.lane)?.head,
+        };
+        let there = match chosen.frames.get(&(lane, header.first)) {
+            Some(hash) => Stored::Frame(*hash),
+            // A frame that begins after the head cannot be stored: the days' files need not be asked.
+            None if header.first > head.last => Stored::Nothing,
+            None => self.reader.stored(host, header.boot, header.lane, header.first, header.last)?,
+        };
+        match there {
+            Stored::Frame(hash) if hash == header.hash() => return Ok(Written::Already),
+            Stored::Frame(_) | Stored::Overlap => return Ok(Written::Conflict),
+            Stored::Nothing if !follows(&head, header, verified.place) => return Ok(Written::Unfollowed),
+            Stored::Nothing => {}
+        }
+        chosen.frames.insert((lane, header.first), header.hash());
+        if verified.place != Place::Late {
+            chosen.heads.insert(lane, Head::of(header));
+        }
+        Ok(Written::Stored)
     }
 
     /// Keys and findings first: a frame must not be there without the key that verifies it.
@@ -129,6 +136,24 @@ impl Sqlite {
             hosts::touch(&commit, *host, now).map_err(&wrong)?;
         }
         commit.commit().map_err(&wrong)
+    }
+}
+
+/// Of one group: what is taken so far.
+#[derive(Default)]
+struct Chosen {
+    frames: BTreeMap<(LaneOfHost, u64), [u8; 32]>,
+    heads: BTreeMap<LaneOfHost, Head>,
+}
+
+type LaneOfHost = (i64, BootId, Lane);
+
+/// A gap is taken only as the stream announced it: from the head that the store has.
+fn follows(head: &Head, header: &Header, place: Place) -> bool {
+    match place {
+        Place::Next => chain::link(head, header) == Link::Next,
+        Place::AfterGap { from, to } => chain::link(head, header) == Link::Gap { from, to },
+        Place::Late => chain::link(head, header) == Link::Duplicate,
     }
 }
 

@@ -99,10 +99,39 @@ fn another_frame_in_the_same_place_is_a_conflict_and_leaves_what_is_there() {
 }
 
 #[test]
+fn a_frame_whose_predecessor_was_not_stored_is_not_stored_either() {
+    let mut bench = Bench::new();
+    let frames = [0; 4].map(|_| bench.host.frame(LANE, 2));
+    let [first, lost, next, after] = &frames;
+    assert_eq!(bench.commit(&[first], NOW), [Written::Stored]);
+    // The commit of `lost` failed; what was queued behind it was judged as if it had not.
+    assert_eq!(bench.commit(&[next, after], NOW), [Written::Unfollowed; 2]);
+    bench.reopen();
+    assert_eq!(bench.commit(&[next], NOW), [Written::Unfollowed]);
+    assert_eq!(bench.sequences(), [1, 2]);
+    assert_eq!(bench.commit(&[lost, next], NOW), [Written::Stored; 2]);
+    assert_eq!(bench.commit(&[after], NOW), [Written::Stored]);
+    assert_eq!(bench.sequences(), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_gap_is_taken_as_it_was_announced_and_no_wider() {
+    let mut bench = Bench::new();
+    let frames = [0; 4].map(|_| bench.host.frame(LANE, 2));
+    let gap = |frame, from, to| [write(bench.number, frame, Place::AfterGap { from, to })];
+    let (narrow, whole) = (gap(&frames[3], 5, 6), gap(&frames[3], 3, 6));
+    assert_eq!(bench.commit(&[&frames[0]], NOW), [Written::Stored]);
+    assert_eq!(bench.store.commit(&narrow, NOW).unwrap(), [Written::Unfollowed]);
+    assert_eq!(bench.store.commit(&whole, NOW).unwrap(), [Written::Stored]);
+    assert_eq!(bench.sequences(), [1, 2, 7, 8]);
+}
+
+#[test]
 fn a_late_frame_is_stored_and_the_head_stays() {
     let mut bench = Bench::new();
     let (first, second) = (bench.host.frame(LANE, 3), bench.host.frame(LANE, 2));
-    bench.commit(&[&second], NOW);
+    let after = [write(bench.number, &second, Place::AfterGap { from: 1, to: 3 })];
+    assert_eq!(bench.store.commit(&after, NOW).unwrap(), [Written::Stored]);
     let late = [write(bench.number, &first, Place::Late)];
     assert_eq!(bench.store.commit(&late, NOW).unwrap(), [Written::Stored]);
     assert_eq!(bench.store.head(bench.number, bench.host.boot, LANE).unwrap().head.last, 5);
@@ -112,12 +141,12 @@ fn a_late_frame_is_stored_and_the_head_stays() {
 #[test]
 fn the_bytes_come_back_as_they_were_sealed() {
     let mut bench = Bench::new();
-    bench.host.frame(LANE, 1);
+    let first = bench.host.frame(LANE, 1);
     let (frame, _) = bench.host.frame_with_private(LANE, b"secret", b"x");
-    bench.commit(&[&frame], NOW);
+    bench.commit(&[&first, &frame], NOW);
     let reader = reader::Reader::open(&bench.data).unwrap();
     let day = reader.day(day::Day::of(NOW)).unwrap();
-    let kept = day.frame(1).unwrap().unwrap();
+    let kept = day.frame(2).unwrap().unwrap();
     assert_eq!(kept.bytes, frame.without_private().bytes());
     assert_eq!(kept.private.unwrap().entries, frame.private().unwrap());
 }
@@ -125,9 +154,9 @@ fn the_bytes_come_back_as_they_were_sealed() {
 #[test]
 fn erased_private_parts_break_no_frame() {
     let mut bench = Bench::new();
-    bench.host.frame(LANE, 1);
+    let first = bench.host.frame(LANE, 1);
     let (frame, _) = bench.host.frame_with_private(LANE, b"secret", b"x");
-    bench.commit(&[&frame], NOW);
+    bench.commit(&[&first, &frame], NOW);
     for suffix in ["", "-wal", "-shm"] {
         let path = day::Day::of(NOW).private_file(&bench.data.days_folder());
         // The write-ahead log need not be there.
@@ -135,7 +164,8 @@ fn erased_private_parts_break_no_frame() {
     }
     let reader = reader::Reader::open(&bench.data).unwrap();
     let found = reader.frames(&reader.find(&Query::default()).unwrap()).unwrap();
-    assert!(found[0].as_ref().unwrap().private.is_empty());
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|found| found.as_ref().unwrap().private.is_empty()));
 }
 
 #[test]
@@ -216,6 +246,7 @@ enum Act {
     Reopen,
     LoseHeads,
     Reboot,
+    FailThenAppend,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -226,6 +257,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Reopen),
         1 => Just(Act::LoseHeads),
         1 => Just(Act::Reboot),
+        2 => Just(Act::FailThenAppend),
     ];
     proptest::collection::vec(act, 1..25)
 }
@@ -267,6 +299,18 @@ proptest! {
                     }
                 }
                 Act::Reboot => bench.host.reboot(),
+                Act::FailThenAppend => {
+                    let frames = [bench.host.frame(LANE, 2), bench.host.frame(LANE, 1)];
+                    bench.reopen();
+                    prop_assert_eq!(bench.commit(&[&frames[1]], now), [Written::Unfollowed]);
+                    prop_assert_eq!(bench.commit(&[&frames[0], &frames[1]], now), [Written::Stored; 2]);
+                    for frame in frames {
+                        let header = frame.header();
+                        model.insert((header.boot, header.lane), header.last);
+                        runs.insert((header.boot, header.lane), header.run);
+                        sent.push(frame);
+                    }
+                }
             }
         }
         for ((boot, lane), last) in &model {
