@@ -42,6 +42,9 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     sensor.attach()?;
     let mut pipeline = Pipeline::new(Attribution::start()?, policy);
     signal::stop_on_signal(collector.outgoing.clone())?;
+    for hook in sensor.hooks().iter().filter(|hook| hook.refused.is_some()) {
+        eprintln!("not seen on this kernel: {}", hook.without);
+    }
     eprintln!("ready");
     loop {
         match collector.incoming.recv_timeout(LOOK) {
@@ -57,7 +60,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
                     return Ok(());
                 }
             }
-            Ok(Collected::Stop) => break,
+            Ok(Collected::Stop | Collected::Done) => break,
             Ok(Collected::Failed(error)) => return Err(error.into()),
             Err(_timeout) => {}
         }
@@ -68,12 +71,17 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     }
     sensor.detach();
     for collected in collector.finish().iter() {
-        if let Collected::Records(records) = collected {
-            for raw in &records {
-                if let Ok(Some(judged)) = pipeline.judge(raw) {
-                    printer.print(&judged)?;
+        match collected {
+            Collected::Records(records) => {
+                for raw in &records {
+                    if let Ok(Some(judged)) = pipeline.judge(raw) {
+                        printer.print(&judged)?;
+                    }
                 }
             }
+            Collected::Done => break,
+            Collected::Stop => {}
+            Collected::Failed(error) => eprintln!("the rest of the rings cannot be read: {error}"),
         }
     }
     printer.flush()?;

@@ -94,12 +94,14 @@ pub enum Collected {
     Failed(SensorError),
     /// The agent was asked to stop.
     Stop,
+    /// Nothing more comes from the rings.
+    Done,
 }
 
 /// The thread that empties the rings.
 #[derive(Debug)]
 pub struct Collector {
-    /// What it hands over; ends when it has stopped and everything was handed over.
+    /// What it hands over; [`Collected::Done`] is the last of it, whatever happens.
     pub incoming: Receiver<Collected>,
     /// To ask for a stop from elsewhere.
     pub outgoing: SyncSender<Collected>,
@@ -111,15 +113,29 @@ pub fn collect(drain: Drain) -> std::io::Result<Collector> {
     let (outgoing, incoming) = sync_channel(ROUNDS);
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, stopping) = (outgoing.clone(), Arc::clone(&stop));
-    thread::Builder::new().name("rings".to_owned()).spawn(move || read_until(drain, &stopping, &sender))?;
+    thread::Builder::new().name("rings".to_owned()).spawn(move || {
+        let done = Done(sender);
+        read_until(drain, &stopping, &done.0);
+    })?;
     Ok(Collector { incoming, outgoing, stop })
 }
 
 impl Collector {
-    /// After the sensor was detached: reads what is left and ends. The receiver then has everything.
+    /// After the sensor was detached: reads what is left and ends. The receiver then has everything, up to
+    /// [`Collected::Done`]; it is not closed, for others may hold a sender.
     pub fn finish(self) -> Receiver<Collected> {
         self.stop.store(true, Ordering::Release);
         self.incoming
+    }
+}
+
+/// Says [`Collected::Done`] when the thread ends, even if it ends by a panic.
+struct Done(SyncSender<Collected>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        // A receiver that is gone waits for nothing.
+        drop(self.0.send(Collected::Done));
     }
 }
 
@@ -148,4 +164,26 @@ fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
 
 fn send(records: Vec<Raw>, to: &SyncSender<Collected>) -> bool {
     records.is_empty() || to.send(Collected::Records(records)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+
+    #[test]
+    fn a_thread_that_fails_or_panics_still_says_that_it_is_done() {
+        let (outgoing, incoming) = sync_channel(ROUNDS);
+        let sender = outgoing.clone();
+        let thread = thread::spawn(move || {
+            let done = Done(sender);
+            drop(done.0.send(Collected::Failed(SensorError::NotRoot)));
+            std::panic::resume_unwind(Box::new("the rings"));
+        });
+        assert!(thread.join().is_err());
+        // As the thread that waits for signals: a sender that stays.
+        let _kept = outgoing;
+        assert!(matches!(incoming.recv().unwrap(), Collected::Failed(_)));
+        assert!(matches!(incoming.recv().unwrap(), Collected::Done));
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use graven_record::frame::LossKind;
+use graven_record::frame::{LossKind, Losses};
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Counters};
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ use crate::sandbox::User;
 use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
-use crate::spool::{Limits, Opened, Spool};
+use crate::spool::{LAST_WORD, Limits, Opened, Spool};
 use crate::{context, sandbox, signal};
 
 /// How often counters, clocks and roots are looked at.
@@ -89,7 +89,8 @@ impl Watch {
     /// on what.
     fn start(config: &Config, identity: Identity, policy: Policy) -> anyhow::Result<(Self, Collector)> {
         let boot = this_boot().context("cannot read the boot id")?;
-        let limits = Limits { limit: config.spool.limit, reserve: config.spool.reserve };
+        let limits =
+            Limits { limit: config.spool.limit.saturating_sub(LAST_WORD), reserve: config.spool.reserve };
         let Opened { spool, heads } = Spool::open(&config.spool_folder(), limits, identity.host, boot)?;
         let run = new_run()?;
         let context = context::of_this_host(&policy);
@@ -170,7 +171,7 @@ impl Watch {
             match collector.incoming.recv_timeout(self.wait()) {
                 Ok(Collected::Records(records)) => self.take(&records),
                 Ok(Collected::Failed(error)) => return Some(error),
-                Ok(Collected::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(Collected::Stop | Collected::Done) | Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Now::read();
@@ -242,7 +243,10 @@ impl Watch {
         Counters {
             seen: sensor.kept.iter().sum(),
             stored: self.stored,
-            lost: sensor.lost.iter().sum::<u64>() + sensor.state_full + skipped,
+            lost: sensor.lost.iter().sum::<u64>()
+                + sensor.state_full
+                + skipped
+                + lost_here(&self.sealer.lost()),
             ignored: sensor.ignored,
             unrecorded: self.pipeline.ignored(),
         }
@@ -299,20 +303,37 @@ impl Watch {
         self.sensor.detach();
         self.rest_of(&collector.finish());
         self.look(Now::read());
+        // First the rest, so that the last frame holds only what a full spool still takes.
+        self.write(true);
         let counters = Some(self.counters());
         self.own_record(Event::Stop(v1::Stop { reason: reason.to_owned(), counters }));
+        self.sealer.end();
         self.write(true);
+        let last = self.sealer.last_heartbeat(self.counters(), Now::read());
+        self.shipper.heartbeat(last);
         self.shipper.stop();
     }
 
     fn rest_of(&mut self, incoming: &Receiver<Collected>) {
         for collected in incoming {
-            if let Collected::Records(records) = collected {
-                self.take(&records);
-                self.write(false);
+            match collected {
+                Collected::Records(records) => {
+                    self.take(&records);
+                    self.write(false);
+                }
+                Collected::Done => return,
+                Collected::Stop => {}
+                Collected::Failed(error) => tracing::error!("the rest of the rings cannot be read: {error}"),
             }
         }
     }
+}
+
+/// What was lost behind the sensor. What was lost before is counted by the sensor itself, from where the
+/// sealer has it too.
+fn lost_here(lost: &Losses) -> u64 {
+    let here = [LossKind::Undecodable, LossKind::Spool, LossKind::Queue];
+    here.into_iter().map(|kind| lost[kind as usize]).sum()
 }
 
 /// SHA-256 of the running binary; empty when it cannot be read, which the record then shows.
@@ -323,5 +344,17 @@ fn own_hash() -> Vec<u8> {
     match file.take(MAX_BINARY).read_to_end(&mut bytes) {
         Ok(_) => Sha256::digest(&bytes).to_vec(),
         Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sensor_counts_itself_is_not_counted_twice() {
+        let mut lost = Losses::default();
+        LossKind::ALL.into_iter().zip(0..).for_each(|(kind, n)| lost[kind as usize] = 10_u64.pow(n));
+        assert_eq!(lost_here(&lost), 10_u64.pow(4) + 10_u64.pow(5) + 10_u64.pow(7));
     }
 }

@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use graven_record::batch::MAX_RECORDS;
 use graven_record::chain::Head;
 use graven_record::epoch;
-use graven_record::frame::{Draft, Frame, LossKind};
+use graven_record::frame::{Draft, Frame, LossKind, Losses};
 use graven_record::id::{BootId, HostId, Lane, RunId};
 use graven_record::v1::{self, Batch, Context, Counters, EpochStart, EpochStatement, record::Event};
 use graven_record::wire::{HeadStatement, Heartbeat};
@@ -21,6 +21,9 @@ use crate::policy::Judged;
 const HEARTBEAT: u64 = 10_000_000_000;
 /// A refused frame's losses are said again after this long (ns): a full spool is not asked in a loop.
 const HOLD: u64 = 1_000_000_000;
+/// A spool that refuses again and again is asked to take a loss this seldom (ns): what is kept free for the
+/// logger's own words lasts that much longer. The counters of the heartbeats say the same meanwhile.
+const HOLD_FULL: u64 = 30_000_000_000;
 /// One epoch a run.
 const EPOCH: u32 = 1;
 
@@ -53,6 +56,12 @@ pub struct Sealer {
     protected: Chain,
     activity: Chain,
     losses: Pending,
+    /// Everything that was ever counted lost in this run, said or not.
+    lost: Losses,
+    /// The spool took no records lately: what was lost is then said in frames that hold nothing else.
+    refused: bool,
+    /// Only the last word is left to say.
+    ending: bool,
     /// Before this boot time losses alone make no frame: the spool has just refused one.
     hold: u64,
     beat: Option<u64>,
@@ -116,6 +125,9 @@ impl Sealer {
             protected: chain(Lane::Protected),
             activity: chain(Lane::Activity),
             losses: Pending::default(),
+            lost: Losses::default(),
+            refused: false,
+            ending: false,
             hold: 0,
             beat: None,
             last: None,
@@ -138,7 +150,15 @@ impl Sealer {
     /// Counts what was lost before it could be a record. Within a second it is in a signed header and in a
     /// record; `hook` names the sensor's program where one is known, else it is empty.
     pub fn lose(&mut self, kind: LossKind, count: u64, hook: &str, now: Now) {
+        let lost = &mut self.lost[kind as usize];
+        *lost = lost.saturating_add(count);
         self.losses.add(kind, count, hook, now.boot);
+    }
+
+    /// All that was counted lost in this run, by kind: what [`Self::lose`] was told, what found no room in a
+    /// queue, and what was withdrawn.
+    pub fn lost(&self) -> Losses {
+        self.lost
     }
 
     /// From the next record on, this is true of every record: after a policy was loaded.
@@ -158,6 +178,7 @@ impl Sealer {
 
     /// The next frame that is full or old enough. Call until `None`.
     pub fn ready(&mut self, now: Now) -> Result<Option<Frame>, SealError> {
+        self.see_taken();
         let past = |due: Option<u64>| due.is_some_and(|at| at <= now.boot);
         let losses = past(self.losses_due());
         if losses || past(self.protected.queue.due()) {
@@ -168,6 +189,7 @@ impl Sealer {
 
     /// The next frame, however young. Call until `None` before stopping.
     pub fn rest(&mut self, now: Now) -> Result<Option<Frame>, SealError> {
+        self.see_taken();
         let losses = !self.losses.is_empty() && self.hold <= now.boot;
         if losses || !self.protected.queue.is_empty() {
             return self.seal(Lane::Protected, losses, now).map(Some);
@@ -184,8 +206,18 @@ impl Sealer {
         chain.head = undo.head;
         chain.started = undo.started;
         self.losses.restore(undo.said);
-        self.losses.add(LossKind::Spool, undo.records, "", now.boot);
-        self.hold = now.boot.saturating_add(HOLD);
+        self.lose(LossKind::Spool, undo.records, "", now);
+        if self.hold <= now.boot {
+            let wait = if self.refused { HOLD_FULL } else { HOLD };
+            self.hold = now.boot.saturating_add(wait);
+        }
+        self.refused = true;
+    }
+
+    /// The agent ends: what was lost is said with the next [`Self::rest`], however lately it was refused.
+    pub fn end(&mut self) {
+        self.hold = 0;
+        self.ending = true;
     }
 
     /// Where both chains stand.
@@ -199,6 +231,11 @@ impl Sealer {
             return None;
         }
         self.beat = Some(now.boot);
+        Some(self.last_heartbeat(counters, now))
+    }
+
+    /// Both heads, signed, at any time: when the run ends.
+    pub fn last_heartbeat(&self, counters: Counters, now: Now) -> Heartbeat {
         let heads = self.heads();
         let statement = HeadStatement {
             host: self.host.0.to_vec(),
@@ -215,14 +252,15 @@ impl Sealer {
             mode: self.context.mode,
             policy_hash: self.context.policy.as_ref().map(|p| p.hash.clone()).unwrap_or_default(),
         };
-        Some(epoch::sign_head(&statement, self.key.signing()))
+        epoch::sign_head(&statement, self.key.signing())
     }
 
     fn seal(&mut self, lane: Lane, say_losses: bool, now: Now) -> Result<Frame, SealError> {
         let said = if say_losses { std::mem::take(&mut self.losses) } else { Pending::default() };
         let (head, started) = (self.chain(lane).head, self.chain(lane).started);
         let mut records = self.preface(started, &said, now);
-        let room = MAX_RECORDS - records.len();
+        let alone = self.refused && !said.is_empty() && !self.ending;
+        let room = if alone { 0 } else { MAX_RECORDS - records.len() };
         let chain = self.chain(lane);
         let context = chain.queue.context();
         let taken = chain.queue.take(room);
@@ -251,6 +289,14 @@ impl Sealer {
                 self.withdraw(now);
                 Err(error)
             }
+        }
+    }
+
+    /// The frame before was not withdrawn: when it held records the spool takes some again, and what was lost
+    /// need not wait any more.
+    fn see_taken(&mut self) {
+        if self.last.take().is_some_and(|undo| undo.records > 0) && std::mem::take(&mut self.refused) {
+            self.hold = 0;
         }
     }
 

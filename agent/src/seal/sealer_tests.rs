@@ -148,6 +148,59 @@ fn a_withdrawn_frame_leaves_no_hole_and_its_records_are_counted() {
 }
 
 #[test]
+fn everything_lost_is_in_the_totals_once_however_often_it_is_refused() {
+    let mut sealer = sealer(Heads::NONE);
+    sealer.lose(LossKind::Undecodable, 2, "", at(0));
+    for round in 1..5 {
+        sealer.push(judged(Lane::Protected, "a"), at(round * HOLD_FULL));
+        while sealer.rest(at(round * HOLD_FULL)).unwrap().is_some() {
+            sealer.withdraw(at(round * HOLD_FULL));
+        }
+    }
+    let lost = sealer.lost();
+    assert_eq!((lost[LossKind::Undecodable as usize], lost[LossKind::Spool as usize]), (2, 4));
+    assert_eq!(lost.iter().sum::<u64>(), 6);
+}
+
+#[test]
+fn while_the_spool_refuses_losses_are_said_alone_and_seldom_and_at_the_end_with_the_stop() {
+    let mut sealer = sealer(Heads::NONE);
+    let mut said = Vec::new();
+    for second in 0..100 {
+        let now = at(second * HOLD + 1);
+        sealer.push(judged(Lane::Protected, "a"), now);
+        while let Some(frame) = sealer.rest(now).unwrap() {
+            match exits(&frame) {
+                0 => said.push(second),
+                _ => sealer.withdraw(now),
+            }
+        }
+    }
+    assert_eq!(said, [1, 31, 61, 91]);
+    sealer.push(judged(Lane::Protected, "stop"), at(100 * HOLD));
+    sealer.end();
+    let last = rest(&mut sealer, at(100 * HOLD));
+    assert_eq!(last.len(), 1);
+    assert_eq!((exits(&last[0]), lost_records(&last[0])), (1, vec![("spool".to_owned(), 9)]));
+    assert_eq!(sealer.lost()[LossKind::Spool as usize], 100);
+}
+
+#[test]
+fn a_spool_that_takes_records_again_is_told_at_once_what_was_lost() {
+    let mut sealer = sealer(Heads::NONE);
+    for second in 1..10 {
+        sealer.push(judged(Lane::Activity, "a"), at(second * HOLD));
+        while sealer.rest(at(second * HOLD)).unwrap().is_some() {
+            sealer.withdraw(at(second * HOLD));
+        }
+    }
+    sealer.push(judged(Lane::Activity, "a"), at(10 * HOLD));
+    let frames = rest(&mut sealer, at(10 * HOLD));
+    assert_eq!(frames.iter().map(exits).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(lost_records(&frames[1]), [("spool".to_owned(), 9)]);
+}
+
+#[test]
 fn a_record_that_no_frame_holds_is_counted_and_the_rest_goes_on() {
     let mut sealer = sealer(Heads::NONE);
     let mut huge = judged(Lane::Activity, "a");

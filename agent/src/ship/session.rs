@@ -203,6 +203,12 @@ pub(super) async fn serve(
         stalled: Instant::now() + STALLED_AFTER,
     };
     let end = session.run(&up, &mut down).await;
+    if end == End::Gone
+        && let Some(beat) = link.beat.take()
+    {
+        // No room is no harm: then the newest but one was just sent.
+        drop(up.try_send(Upward { message: Some(Up::Heartbeat(beat)) }));
+    }
     drop(up);
     if end == End::Gone {
         // So that the central log sees an end and not a failure.

@@ -252,7 +252,8 @@ impl Feeding {
                 outbox.push(&order(Order::Frame(sealed)));
             }
             let room = outbox.len() < MAX_OUT;
-            if end.is_some() && self.feed.is_settled() {
+            let said = outbox.len() == 0 && !self.beats.has_changed().unwrap_or(false);
+            if end.is_some() && said && self.feed.is_settled() {
                 return Ok(());
             }
             tokio::select! {

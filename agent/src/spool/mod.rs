@@ -22,7 +22,8 @@
 //! the chain's head. Directories are 0700, files 0600, symbolic links are not followed.
 //!
 //! Never: blocks on the central log, grows beyond its budget, or eats into the file system's reserve. The
-//! lane `activity` may fill three quarters of the budget, so that there is always room for `protected`.
+//! lane `activity` may fill three quarters of the budget, so that there is always room for `protected`; and frames
+//! that hold only the logger's words of itself (its start, its losses, its stop) have [`LAST_WORD`] to themselves.
 //!
 //! Fails: [`SpoolError`] from [`Spool::append`] means that the frame is not in the spool (the sealer
 //! withdraws it); from [`Spool::sync`] that frames may not outlive a power cut. Neither stops the agent.
@@ -42,7 +43,7 @@ use std::path::PathBuf;
 pub use disk::{Disk, DiskFile, HostDisk};
 pub use finding::Finding;
 pub use reader::{Place, Reader};
-pub use writer::{Opened, Spool};
+pub use writer::{LAST_WORD, Opened, Spool};
 
 /// One lane of one boot: a chain of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,9 +57,10 @@ pub struct Stream {
 /// How much of the disk may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes of everything below the spool's folder.
+    /// Most bytes of everything below the spool's folder; the logger's words of itself may take
+    /// [`LAST_WORD`] more.
     pub limit: u64,
-    /// Free bytes of the file system that are left alone.
+    /// Free bytes of the file system that are left alone, but for as much of them.
     pub reserve: u64,
 }
 

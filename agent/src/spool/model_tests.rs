@@ -8,7 +8,8 @@ use ed25519_dalek::SigningKey;
 use graven_record::chain::Head;
 use graven_record::frame::{Draft, Frame, Losses};
 use graven_record::id::{BootId, HostId, Lane, RunId};
-use graven_record::v1::{Batch, Record};
+use graven_record::v1::record::Event;
+use graven_record::v1::{Batch, Lost, Record, Stop};
 use proptest::prelude::*;
 
 use super::memory_disk::MemoryDisk;
@@ -43,6 +44,63 @@ fn frame(boot: BootId, lane: Lane, head: &Head, payload: usize, at: u64) -> Fram
         sealed_at: at,
     };
     Frame::seal(&draft, &batch, &hidden, &SigningKey::from_bytes(&[6; 32])).unwrap()
+}
+
+/// A frame of one record of the logger itself.
+fn own(head: &Head, event: Event) -> Frame {
+    let record = Record { sequence: head.last + 1, event: Some(event), ..Record::default() };
+    let batch = Batch { context: None, records: vec![record] };
+    let draft = Draft {
+        lane: Lane::Protected,
+        starts_run: false,
+        host: HOST,
+        boot: BOOT,
+        run: RunId([5; 16]),
+        epoch: 1,
+        lost: Losses::default(),
+        previous: head.hash,
+        sealed_at: 1,
+    };
+    Frame::seal(&draft, &batch, &[], &SigningKey::from_bytes(&[6; 32])).unwrap()
+}
+
+/// Appends frames of one event until the spool refuses; the bytes that it took.
+fn own_until_full(spool: &mut Spool<MemoryDisk>, head: &mut Head, event: &Event) -> u64 {
+    let mut taken = 0;
+    loop {
+        let frame = own(head, event.clone());
+        if spool.append(&frame).is_err() {
+            return taken;
+        }
+        taken += frame.bytes().len() as u64;
+        *head = Head::of(frame.header());
+    }
+}
+
+#[test]
+fn a_full_spool_still_takes_the_loggers_own_last_words_and_no_more_than_that() {
+    for (capacity, limits) in [
+        (None, Limits { limit: 200_000, reserve: 0 }),
+        (Some(300_000), Limits { limit: 1 << 30, reserve: 100_000 }),
+    ] {
+        let disk = MemoryDisk::default();
+        disk.set_capacity(capacity);
+        let Opened { mut spool, heads } = open(&disk, limits, BOOT);
+        let mut head = heads.protected;
+        loop {
+            let frame = frame(BOOT, Lane::Protected, &head, 300, 1);
+            if spool.append(&frame).is_err() {
+                break;
+            }
+            head = Head::of(frame.header());
+        }
+        let losses = own_until_full(&mut spool, &mut head, &Event::Lost(Lost::default()));
+        assert!(losses > LAST_WORD / 3 && losses < LAST_WORD * 2 / 3, "{losses}");
+        assert!(spool.append(&frame(BOOT, Lane::Protected, &head, 300, 1)).is_err());
+        let stops = own_until_full(&mut spool, &mut head, &Event::Stop(Stop::default()));
+        assert!(stops > LAST_WORD / 3 && losses + stops < LAST_WORD + 1_000, "{stops}");
+        spool.sync().unwrap();
+    }
 }
 
 fn stream(lane: Lane) -> Stream {

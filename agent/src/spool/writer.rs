@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use graven_record::frame::Frame;
 use graven_record::id::{BootId, HostId, Lane};
+use graven_record::v1::record::Event;
 
 use super::index::{MAX_SEGMENTS, Segment, Shared, Victim};
 use super::recover::recover;
@@ -20,6 +21,12 @@ const SEGMENTS: u64 = 8;
 const LEAST_SEGMENT: u64 = 16 << 10;
 /// The part of the budget that `activity` may fill, in quarters.
 const ACTIVITY_QUARTERS: u64 = 3;
+
+/// What the logger has to say of itself fits beside the limit, and into the reserve, by this much: a spool that
+/// is full must still hold that it is full, and why the run ended.
+pub const LAST_WORD: u64 = 64 << 10;
+/// The part of it that only the record of a stop may use.
+const STOP_WORD: u64 = LAST_WORD / 2;
 
 /// The one writer of a spool.
 pub struct Spool<D: Disk = HostDisk> {
@@ -96,7 +103,7 @@ impl<D: Disk> Spool<D> {
         if header.boot != self.boot {
             return Err(SpoolError::OtherBoot(header.boot));
         }
-        self.make_room(header.lane, bytes.len() as u64)?;
+        self.make_room(frame)?;
         let mut active = self.segment_for(frame)?;
         let written = active.file.append(bytes);
         let stream = Stream { boot: self.boot, lane: header.lane };
@@ -222,19 +229,28 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Deletes acknowledged segments, oldest first, until a frame of this size fits.
-    fn make_room(&self, lane: Lane, size: u64) -> Result<(), SpoolError> {
+    fn make_room(&self, frame: &Frame) -> Result<(), SpoolError> {
+        let (lane, size) = (frame.header().lane, frame.bytes().len() as u64);
         loop {
-            let full = self.full(lane, size)?;
-            let Some(full) = full else { return Ok(()) };
-            let (full, only) = full;
+            let Some((full, only)) = self.full(lane, size, self.limits)? else { return Ok(()) };
             let victim = self.shared.lock().reclaim(only);
-            self.delete(victim.ok_or(full)?);
+            match victim {
+                Some(victim) => self.delete(victim),
+                None if self.full(lane, size, self.limits.beside(own_words(frame)))?.is_none() => {
+                    return Ok(());
+                }
+                None => return Err(full),
+            }
         }
     }
 
     /// Which bound a frame of this size would break, and whether only its own lane can make room for it.
-    fn full(&self, lane: Lane, size: u64) -> Result<Option<(SpoolError, Option<Lane>)>, SpoolError> {
-        let Limits { limit, reserve } = self.limits;
+    fn full(
+        &self,
+        lane: Lane,
+        size: u64,
+        Limits { limit, reserve }: Limits,
+    ) -> Result<Option<(SpoolError, Option<Lane>)>, SpoolError> {
         let ((all, own), count) = {
             let index = self.shared.lock();
             (index.held(lane), index.count())
@@ -288,4 +304,24 @@ impl<D: Disk> Spool<D> {
             Lane::Activity => &mut self.activity,
         }
     }
+}
+
+impl Limits {
+    /// With so many bytes more.
+    fn beside(self, more: u64) -> Self {
+        Self { limit: self.limit.saturating_add(more), reserve: self.reserve.saturating_sub(more) }
+    }
+}
+
+/// How much of [`LAST_WORD`] a frame may use: nothing when it holds more than the logger's words of itself.
+fn own_words(frame: &Frame) -> u64 {
+    let Ok(batch) = frame.batch() else { return 0 };
+    let own = |event: &Option<Event>| {
+        matches!(event, Some(Event::EpochStart(_) | Event::Start(_) | Event::Stop(_) | Event::Lost(_)))
+    };
+    if frame.header().lane != Lane::Protected || !batch.records.iter().all(|record| own(&record.event)) {
+        return 0;
+    }
+    let stops = batch.records.iter().any(|record| matches!(record.event, Some(Event::Stop(_))));
+    if stops { LAST_WORD } else { LAST_WORD - STOP_WORD }
 }
