@@ -301,6 +301,42 @@ async fn another_frame_at_the_same_sequences_is_a_fork_and_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_newer_statement_with_less_in_it_is_a_rollback() {
+    let mut scene = Scene::new().await;
+    let (mut line, _) = scene.open().await;
+    line.send(scene.host.frame(LANE, 2).bytes()).await;
+    let (old, unsent) = (scene.host.clone(), scene.host.heartbeat_at(2_100_000));
+    line.say(Up::Heartbeat(old.heartbeat())).await;
+    line.send(scene.host.frame(LANE, 2).bytes()).await;
+    line.until_durable(&scene.host, LANE, 4).await;
+
+    // An agent that starts again sends its last statement once more, or one that never went out.
+    let (mut line, _) = scene.open().await;
+    line.say(Up::Heartbeat(old.heartbeat())).await;
+    line.say(Up::Heartbeat(unsent)).await;
+    line.say(Up::Heartbeat(scene.host.heartbeat())).await;
+    line.say(Up::Heartbeat(old.heartbeat())).await;
+    line.send(scene.host.frame(LANE, 1).bytes()).await;
+    line.until_durable(&scene.host, LANE, 5).await;
+    assert_eq!(findings(scene.data()), []);
+    let kept = reader(scene.data()).hosts().unwrap()[0].heartbeat.clone().unwrap().0;
+    assert_eq!(kept.protected_sequence, 4);
+
+    line.say(Up::Heartbeat(old.heartbeat_at(1_000_000_000))).await;
+    line.send(scene.host.frame(LANE, 1).bytes()).await;
+    line.until_durable(&scene.host, LANE, 6).await;
+    assert_eq!(findings(scene.data()), [("rollback".to_owned(), 2, 4)]);
+
+    // Less than the frames, without an earlier statement that said more.
+    let (mut line, _) = scene.open().await;
+    line.say(Up::Heartbeat(old.heartbeat_at(2_000_000_000))).await;
+    line.send(scene.host.frame(LANE, 1).bytes()).await;
+    line.until_durable(&scene.host, LANE, 7).await;
+    assert_eq!(findings(scene.data())[1], ("rollback".to_owned(), 2, 6));
+    scene.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_stream_takes_the_place_of_an_older_one() {
     let scene = Scene::new().await;
     let (mut older, _) = scene.open().await;

@@ -1,19 +1,20 @@
 //! The live streams: one a host. A newer one takes the place of an older one, which may be a connection
 //! that died without a word; it begins when the older one's frames are on disk or given up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use graven_record::id::{BootId, HostId, Lane};
 use tokio::sync::watch;
 
-/// Gaps remembered of a host between its streams: frames that were under way behind a gap are gaps too.
+/// Gaps remembered of a host between its streams, the newest: frames that were under way behind a gap are
+/// gaps too.
 const GAPS: usize = 256;
 /// Hosts whose gaps are remembered while they are away; beyond it a host is told of its gap once more.
 const HOSTS: usize = 65_536;
 
 /// A gap that a host was told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Of the kernel.
     pub boot: BootId,
@@ -33,7 +34,7 @@ pub struct Live(Arc<Mutex<Hosts>>);
 struct Hosts {
     next: u64,
     streams: HashMap<HostId, Stream>,
-    gaps: HashMap<HostId, BTreeSet<Gap>>,
+    gaps: HashMap<HostId, VecDeque<Gap>>,
 }
 
 struct Stream {
@@ -92,9 +93,21 @@ impl Claim {
         }
     }
 
-    /// Was the host told of this gap before? Then it is forgotten, because the frame is taken now.
+    /// Was the host told of this gap before? Then it is forgotten, because the frame is taken now, and with
+    /// it what began no later in that lane: the head has passed it.
     pub fn insists(&self, gap: Gap) -> bool {
-        self.live.with(|hosts| hosts.gaps.get_mut(&self.host).is_some_and(|gaps| gaps.remove(&gap)))
+        self.live.with(|hosts| {
+            let Some(gaps) = hosts.gaps.get_mut(&self.host) else { return false };
+            let insisted = gaps.contains(&gap);
+            if insisted {
+                let lane = (gap.boot, gap.lane);
+                gaps.retain(|told| (told.boot, told.lane) != lane || told.from > gap.to);
+            }
+            if gaps.is_empty() {
+                hosts.gaps.remove(&self.host);
+            }
+            insisted
+        })
     }
 
     /// The host is told of it now.
@@ -104,9 +117,13 @@ impl Claim {
                 return;
             }
             let gaps = hosts.gaps.entry(self.host).or_default();
-            if gaps.len() < GAPS {
-                gaps.insert(gap);
+            if gaps.contains(&gap) {
+                return;
             }
+            if gaps.len() >= GAPS {
+                gaps.pop_front();
+            }
+            gaps.push_back(gap);
         });
     }
 }
@@ -153,5 +170,26 @@ mod tests {
         claim.remember(gap);
         assert!(claim.insists(gap));
         assert!(!claim.insists(gap));
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_is_taken_forgets_what_the_head_has_passed_and_the_oldest_makes_room() {
+        let claim = Live::default().claim(HOST).await;
+        let gap = |from, to, lane| Gap { boot: BootId([0; 16]), lane, from, to };
+        // The frames under way behind a gap: one gap each, from the same head.
+        for to in 5..9 {
+            claim.remember(gap(3, to, Lane::Protected));
+        }
+        claim.remember(gap(20, 30, Lane::Protected));
+        claim.remember(gap(3, 5, Lane::Activity));
+        assert!(claim.insists(gap(3, 5, Lane::Protected)));
+        assert!(!claim.insists(gap(3, 6, Lane::Protected)));
+        assert!(claim.insists(gap(3, 5, Lane::Activity)));
+        assert!(claim.insists(gap(20, 30, Lane::Protected)));
+        for from in 0..=GAPS as u64 {
+            claim.remember(gap(from, from, Lane::Protected));
+        }
+        assert!(!claim.insists(gap(0, 0, Lane::Protected)));
+        assert!(claim.insists(gap(GAPS as u64, GAPS as u64, Lane::Protected)));
     }
 }

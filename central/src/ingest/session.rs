@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::live::{Claim, Gap};
 use crate::store::writer::Writer;
-use crate::store::{Finding, HostRow, StoreError, Write};
+use crate::store::{Finding, HostRow, Made, StoreError, Write};
 use crate::verify::{
     Epoch, EpochName, Known, LaneHead, Place, Received, Refusal, Stored, Verdict, Verified, verify,
 };
@@ -33,6 +33,8 @@ pub struct Session {
     epochs: HashMap<EpochName, Epoch>,
     /// What is on disk, by lane.
     durable: HashMap<LaneName, u64>,
+    /// The newest statement of each boot.
+    said: HashMap<BootId, HeadStatement>,
 }
 
 /// What is to be done with a frame.
@@ -57,7 +59,10 @@ impl Session {
         }
         heads.extend(known.into_iter().map(|(boot, lane, head)| ((boot, lane), head)));
         let durable = heads.iter().map(|(lane, head)| (*lane, head.head.last)).collect();
-        Ok(Self { host, store, heads, epochs: HashMap::new(), durable })
+        let last = host.heartbeat.as_ref().map(|(statement, _)| statement.clone());
+        let said =
+            last.and_then(|last| Some((BootId::from_slice(&last.boot).ok()?, last))).into_iter().collect();
+        Ok(Self { host, store, heads, epochs: HashMap::new(), durable, said })
     }
 
     /// The host's number in the store.
@@ -174,7 +179,6 @@ impl Session {
     /// What a heartbeat writes: the statement if its signature holds, a finding if it does not, nothing while
     /// the run's start has not come yet.
     pub async fn beat(&mut self, heartbeat: Heartbeat) -> Result<Vec<Write>, StoreError> {
-        let host = self.host.number;
         let wrong = |reason: &str, session: &Self| {
             vec![Write::Finding(session.finding("heartbeat", None, (0, 0), reason.to_owned()))]
         };
@@ -187,23 +191,54 @@ impl Session {
         let Some(epoch) = self.epoch(name).await? else { return Ok(Vec::new()) };
         match epoch::verify_head(&heartbeat, &epoch.key) {
             Err(e) => Ok(wrong(&e.to_string(), self)),
-            Ok(statement) => {
-                let mut writes = vec![Write::Heartbeat { host, heartbeat }];
-                writes.extend(self.rollback(name.boot, &statement).map(Write::Finding));
-                Ok(writes)
-            }
+            Ok(statement) => self.believed(name.boot, statement, heartbeat).await,
         }
     }
 
-    /// A host's own heads can only be at or ahead of what it sent.
-    fn rollback(&self, boot: BootId, statement: &HeadStatement) -> Option<Finding> {
-        let heads = [statement.protected_sequence, statement.activity_sequence];
-        let (lane, head) =
-            Lane::ALL.into_iter().zip(heads).find(|(lane, head)| *head < self.durable(&(boot, *lane)))?;
-        let stored = self.durable(&(boot, lane));
-        let reason = format!("the host says it has {head} records of this lane, and {stored} are stored");
-        let (kind, host) = ("rollback".to_owned(), self.host.number);
-        Some(Finding { host, kind, boot, lane: lane.number(), first: head, last: stored, reason })
+    /// A host may send an old statement again, when it does not know whether it arrived: only what is newer
+    /// than its last one says how far the host is.
+    async fn believed(
+        &mut self,
+        boot: BootId,
+        statement: HeadStatement,
+        heartbeat: Heartbeat,
+    ) -> Result<Vec<Write>, StoreError> {
+        let before = self.said.get(&boot);
+        if before.is_some_and(|before| statement.boot_time <= before.boot_time) {
+            return Ok(Vec::new());
+        }
+        let found = match before.and_then(|before| went_back(before, &statement)) {
+            Some(back) => Some(back),
+            None => self.behind(boot, &statement).await?,
+        };
+        let mut writes = vec![Write::Heartbeat { host: self.host.number, heartbeat }];
+        writes.extend(found.map(|(lane, head, last, reason)| {
+            let (kind, host) = ("rollback".to_owned(), self.host.number);
+            Write::Finding(Finding { host, kind, boot, lane: lane.number(), first: head, last, reason })
+        }));
+        bound(&mut self.said);
+        self.said.insert(boot, statement);
+        Ok(writes)
+    }
+
+    /// A host's own heads can only be at or ahead of what it sent before it signed them. By both its clocks:
+    /// one of them counts records, the other may be set.
+    async fn behind(&self, boot: BootId, statement: &HeadStatement) -> Result<Option<Back>, StoreError> {
+        for (lane, head) in sequences(statement) {
+            let (number, stored) = (self.host.number, self.durable(&(boot, lane)));
+            if head >= stored {
+                continue;
+            }
+            let made = self.store.ask(move |store| store.made(number, boot, lane, stored)).await?;
+            let newer =
+                |made: Made| statement.boot_time > made.boot_time && statement.wall_time > made.wall_time;
+            if made.is_some_and(newer) {
+                let reason =
+                    format!("the host says it has {head} records of this lane, and {stored} are stored");
+                return Ok(Some((lane, head, stored, reason)));
+            }
+        }
+        Ok(None)
     }
 
     async fn head(&mut self, lane: LaneName) -> Result<LaneHead, StoreError> {
@@ -236,6 +271,21 @@ impl Session {
             (self.host.number, header.boot, header.lane, header.first, header.last);
         self.store.ask(move |store| store.stored(number, boot, lane, first, last)).await
     }
+}
+
+/// The lane that went back, to which sequence, from which, and a sentence.
+type Back = (Lane, u64, u64, String);
+
+fn sequences(statement: &HeadStatement) -> [(Lane, u64); 2] {
+    [(Lane::Protected, statement.protected_sequence), (Lane::Activity, statement.activity_sequence)]
+}
+
+/// What a statement takes back of an earlier one of the same boot.
+fn went_back(before: &HeadStatement, now: &HeadStatement) -> Option<Back> {
+    let pairs = sequences(before).into_iter().zip(sequences(now));
+    let ((lane, said), (_, says)) = pairs.into_iter().find(|((_, said), (_, says))| says < said)?;
+    let reason = format!("the host says it has {says} records of this lane, and it said {said} before");
+    Some((lane, says, said, reason))
 }
 
 /// Whoever is forgotten is read again from the store, which has seen everything that was queued.

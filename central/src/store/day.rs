@@ -333,6 +333,25 @@ impl Reader {
         Ok(if overlap { Stored::Overlap } else { Stored::Nothing })
     }
 
+    /// The bytes of the frame whose last sequence this is.
+    pub fn ending(
+        &self,
+        host: i64,
+        boot: &BootId,
+        lane: Lane,
+        last: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .query_row(
+                "SELECT bytes FROM frame WHERE host = ?1 AND boot = ?2 AND lane = ?3 AND first <= ?4 AND last = ?4
+                 ORDER BY first DESC LIMIT 1",
+                params![host, boot.0, lane.number(), signed(last)],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(failed(&self.path))
+    }
+
     /// The last frame of each lane in this day: what the heads must at least be.
     pub fn heads(&self) -> Result<Vec<(i64, BootId, Lane, LaneHead)>, StoreError> {
         let read = || -> rusqlite::Result<Vec<_>> {

@@ -101,6 +101,15 @@ pub enum Write {
     },
 }
 
+/// When a host made a frame, by its own clocks, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Of its last record, since the boot.
+    pub boot_time: u64,
+    /// When it was sealed, since the Unix epoch.
+    pub wall_time: u64,
+}
+
 /// What became of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -133,6 +142,8 @@ pub trait Store {
         first: u64,
         last: u64,
     ) -> Result<Stored, StoreError>;
+    /// When the frame that ends a lane at `last` was made, while it is there.
+    fn made(&self, host: i64, boot: BootId, lane: Lane, last: u64) -> Result<Option<Made>, StoreError>;
     /// An enrolled host.
     fn host(&self, id: &HostId) -> Result<Option<HostRow>, StoreError>;
     /// The newest rows that answer a query, oldest first.

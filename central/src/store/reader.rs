@@ -11,11 +11,11 @@ use graven_record::private;
 use graven_record::v1::{Batch, Context, PrivateEntry, PrivatePart};
 use rusqlite::Connection;
 
-use super::StoreError;
 use super::day::{self, Day, Kept};
 use super::findings::{self, FindingRow};
 use super::hosts::{self, HostRow};
 use super::schema::{self, File, failed};
+use super::{Made, StoreError};
 use crate::data::DataDir;
 use crate::query::{Damage, Found, Query, Row};
 use crate::verify::Stored;
@@ -83,6 +83,18 @@ impl Reader {
             }
         }
         Ok(Stored::Nothing)
+    }
+
+    /// When the frame that ends at `last` was made; nothing of one that is gone or no longer holds.
+    pub fn made(&self, host: i64, boot: BootId, lane: Lane, last: u64) -> Result<Option<Made>, StoreError> {
+        for day in self.days()?.into_iter().rev() {
+            let Some(bytes) = self.day(day)?.ending(host, &boot, lane, last)? else { continue };
+            let Ok(frame) = Frame::parse(&bytes) else { return Ok(None) };
+            let record = frame.batch().ok().and_then(|batch| batch.records.last().cloned());
+            let wall_time = frame.header().sealed_at;
+            return Ok(record.map(|record| Made { boot_time: record.boot_time, wall_time }));
+        }
+        Ok(None)
     }
 
     /// The newest rows that answer the query, oldest first. Every day is asked: a record may arrive days

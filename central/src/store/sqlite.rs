@@ -10,7 +10,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::day::{self, Day};
 use super::schema::{self, File, failed};
-use super::{HostRow, Store, StoreError, Write, Written, epochs, findings, heads, hosts, reader::Reader};
+use super::{
+    HostRow, Made, Store, StoreError, Write, Written, epochs, findings, heads, hosts, reader::Reader,
+};
 use crate::data::DataDir;
 use crate::query::{Damage, Found, Query, Row};
 use crate::verify::{Epoch, EpochName, LaneHead, Place, Stored, Verified};
@@ -204,6 +206,10 @@ impl Store for Sqlite {
         last: u64,
     ) -> Result<Stored, StoreError> {
         self.reader.stored(host, boot, lane, first, last)
+    }
+
+    fn made(&self, host: i64, boot: BootId, lane: Lane, last: u64) -> Result<Option<Made>, StoreError> {
+        self.reader.made(host, boot, lane, last)
     }
 
     fn host(&self, id: &HostId) -> Result<Option<HostRow>, StoreError> {

@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::query::{Damage, Found, Query, Row};
-    use crate::store::HostRow;
+    use crate::store::{HostRow, Made};
     use crate::verify::{Epoch, EpochName, LaneHead, Stored};
 
     /// Notes the size of each commit; fails the commits that it is told to.
@@ -183,6 +183,9 @@ mod tests {
         }
         fn stored(&self, _: i64, _: BootId, _: Lane, _: u64, _: u64) -> Result<Stored, StoreError> {
             Ok(Stored::Nothing)
+        }
+        fn made(&self, _: i64, _: BootId, _: Lane, _: u64) -> Result<Option<Made>, StoreError> {
+            Ok(None)
         }
         fn host(&self, _: &HostId) -> Result<Option<HostRow>, StoreError> {
             Ok(None)
