@@ -1,5 +1,6 @@
 //! How an error ends the program: one sentence, and the code that says whose fault it is.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -27,8 +28,13 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 
 /// An error and its causes in one line. Causes that the text already says are left out.
 pub fn sentence(error: &anyhow::Error) -> String {
+    in_one_line(error.as_ref())
+}
+
+/// As [`sentence`], of an error of any kind.
+pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    for cause in error.chain() {
+    for cause in anyhow::Chain::new(error) {
         let words = cause.to_string();
         if text.is_empty() {
             text = words;

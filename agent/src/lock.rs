@@ -1,7 +1,7 @@
 //! One agent a host: a lock that the kernel drops when the agent dies, and that names who holds it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -28,10 +28,12 @@ pub enum LockError {
         path: PathBuf,
     },
     /// The folder cannot be used.
-    #[error("cannot use the lock {path}; set `runtime` in agent.toml to a directory that root can write")]
+    #[error("cannot use the lock {path}; set `{key}` in agent.toml to a directory that root can write")]
     File {
         /// The lock file.
         path: PathBuf,
+        /// Which setting names its folder.
+        key: &'static str,
         /// Why.
         #[source]
         source: io::Error,
@@ -39,34 +41,57 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock in `runtime`, which is made if it is not there.
-    pub fn take(runtime: &Path) -> Result<Self, LockError> {
-        let path = runtime.join("agent.lock");
-        let failed = |source| LockError::File { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o755).create(runtime).map_err(failed)?;
-        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(no_follow)
-            .open(&path)
-            .map_err(failed)?;
+    /// Takes the lock in the folder `runtime`, which is made if it is not there.
+    pub fn of_runtime(runtime: &Path) -> Result<Self, LockError> {
+        Self::take(runtime, 0o755, "agent.lock", "runtime")
+    }
+
+    /// Takes the lock in the folder `state`: two agents that differ in `runtime` must not write one spool.
+    pub fn of_state(state: &Path) -> Result<Self, LockError> {
+        Self::take(state, 0o700, "lock", "state")
+    }
+
+    fn take(folder: &Path, mode: u32, name: &str, key: &'static str) -> Result<Self, LockError> {
+        let path = folder.join(name);
+        let failed = |source| LockError::File { path: path.clone(), key, source };
+        DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(failed)?;
+        let mut file = match open(&path) {
+            // An agent that cannot store still watches and says so; then the folder itself is the lock.
+            Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull) => {
+                File::open(folder)
+            }
+            opened => opened,
+        }
+        .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                (&file).take(MAX_TEXT).read_to_string(&mut holder).map_err(failed)?;
+                if file.metadata().map_err(failed)?.is_file() {
+                    (&file).take(MAX_TEXT).read_to_string(&mut holder).map_err(failed)?;
+                }
                 return Err(LockError::Held { holder: holder.trim().to_owned(), path });
             }
             Err(error) => return Err(failed(error.into())),
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        // The lock holds without its text too: a full disk must not keep the agent from watching.
+        let named = file.set_len(0).and_then(|()| file.rewind());
+        if let Err(error) = named.and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!("{} cannot name this process: {error}", path.display());
+        }
         Ok(Self { _file: file })
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
 }
 
 #[cfg(test)]
@@ -77,10 +102,20 @@ mod tests {
     #[test]
     fn the_second_agent_is_told_who_the_first_is() {
         let runtime = tempfile::tempdir().unwrap();
-        let first = Lock::take(runtime.path()).unwrap();
-        let error = Lock::take(runtime.path()).unwrap_err().to_string();
+        let first = Lock::of_runtime(runtime.path()).unwrap();
+        let error = Lock::of_runtime(runtime.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         drop(first);
-        Lock::take(runtime.path()).unwrap();
+        Lock::of_runtime(runtime.path()).unwrap();
+    }
+
+    #[test]
+    fn one_state_is_of_one_agent_whatever_its_runtime_is() {
+        let (one, other, state) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let _first = (Lock::of_runtime(one.path()).unwrap(), Lock::of_state(state.path()).unwrap());
+        let _second = Lock::of_runtime(other.path()).unwrap();
+        let error = Lock::of_state(state.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
     }
 }

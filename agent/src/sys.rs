@@ -1,7 +1,14 @@
 //! What the kernel offers only through raw pointers. The one file of the agent where `unsafe` may stand.
 #![expect(unsafe_code, reason = "each call below has no safe form; each says why it holds")]
 
+use std::fs;
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+
+/// The first descriptor that is no standard stream.
+const FIRST_OWN: RawFd = 3;
 
 /// Keeps the memory of a value out of swap for as long as it lives at this place.
 ///
@@ -13,9 +20,43 @@ pub(crate) fn lock_memory<T>(value: &T) -> io::Result<()> {
     unsafe { rustix::mm::mlock(at, size_of::<T>()) }.map_err(io::Error::from)
 }
 
+/// No program that is started from here on has more than the standard streams, whatever whoever started us
+/// left open: our own files are closed there anyway.
+pub(crate) fn keep_descriptors() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if number >= FIRST_OWN {
+            keep(number)?;
+        }
+    }
+    Ok(())
+}
+
+/// One that was closed since it was listed needs nothing.
+fn keep(number: RawFd) -> io::Result<()> {
+    // SAFETY: the number is not -1. It may be closed, or opened anew, by another thread meanwhile: then the flag
+    // is refused or set on another descriptor, which is meant as well; nothing else is done with it.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    match fcntl_getfd(descriptor).and_then(|flags| fcntl_setfd(descriptor, flags | FdFlags::CLOEXEC)) {
+        Err(Errno::BADF) => Ok(()),
+        done => done.map_err(io::Error::from),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_descriptor_that_was_left_open_is_not_inherited() -> io::Result<()> {
+        let leaked = rustix::io::dup(rustix::stdio::stdin())?;
+        assert!(!fcntl_getfd(&leaked)?.contains(FdFlags::CLOEXEC));
+        keep_descriptors()?;
+        assert!(fcntl_getfd(&leaked)?.contains(FdFlags::CLOEXEC));
+        assert!(!fcntl_getfd(rustix::stdio::stderr())?.contains(FdFlags::CLOEXEC));
+        Ok(())
+    }
 
     #[test]
     fn memory_of_a_value_can_be_locked() {

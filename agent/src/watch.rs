@@ -27,13 +27,15 @@ use crate::sandbox::User;
 use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
-use crate::spool::{LAST_WORD, Limits, Opened, Spool};
-use crate::{context, sandbox, signal};
+use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
+use crate::{context, exit, sandbox, signal};
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_millis(500);
+/// Trouble that lasts is said this often, ns.
+const REPEAT: u64 = 60_000_000_000;
 /// Binaries larger than this are not hashed whole: ours has some 20 MiB.
 const MAX_BINARY: u64 = 256 << 20;
 
@@ -43,13 +45,17 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(SensorError::NotRoot.into());
     }
+    // First of all: whoever is not root cannot read the keys either, and would be told the wrong thing.
+    if !rustix::process::geteuid().is_root() {
+        return Err(SensorError::NotRoot.into());
+    }
     sandbox::watch()?;
     let policy = Policy::load(&config.policy, v1::Trust::Image)?;
     for warning in policy.warnings() {
         tracing::warn!("policy: {warning}");
     }
     let identity = Identity::load(config)?;
-    let _lock = Lock::take(&config.runtime)?;
+    let _locks = [Lock::of_runtime(&config.runtime)?, Lock::of_state(&config.state)?];
     let (mut watch, collector) = Watch::start(config, identity, policy)?;
     signal::stop_on_signal(collector.outgoing.clone())?;
     eprintln!("ready");
@@ -80,8 +86,10 @@ struct Watch {
     stored: u64,
     looked: u64,
     undecodable: u64,
-    /// The spool did not take the last frame.
-    full: bool,
+    /// What the spool refuses.
+    spool_says: Repeated,
+    /// What the disk does not confirm.
+    disk_says: Repeated,
 }
 
 impl Watch {
@@ -133,10 +141,13 @@ impl Watch {
             stored: 0,
             looked: 0,
             undecodable: 0,
-            full: false,
+            spool_says: Repeated::default(),
+            disk_says: Repeated::default(),
         };
         let start = watch.start_record(seeded);
         watch.own_record(Event::Start(start));
+        // Before anybody is told that we are ready: a spool that takes nothing is said now.
+        watch.write(true);
         Ok((watch, collector))
     }
 
@@ -209,7 +220,9 @@ impl Watch {
                     self.sealer.lose(loss.kind, loss.count, loss.hook, now);
                 }
             }
-            Err(error) => tracing::error!("the sensor's counters cannot be read: {error}"),
+            Err(error) => {
+                tracing::error!("the sensor's counters cannot be read: {}", exit::in_one_line(&error))
+            }
         }
         let undecodable = self.pipeline.undecodable();
         self.sealer.lose(LossKind::Undecodable, undecodable - self.undecodable, "", now);
@@ -266,31 +279,44 @@ impl Watch {
             match sealed {
                 Ok(Some(frame)) => written |= self.append(&frame, now),
                 Ok(None) => break,
-                Err(error) => tracing::error!("{error}"),
+                Err(error) => tracing::error!("{}", exit::in_one_line(&error)),
             }
         }
         if written {
-            if let Err(error) = self.spool.sync() {
-                tracing::error!("{error}");
+            match self.spool.sync() {
+                Ok(()) => self.disk_says.well(),
+                Err(error) => {
+                    let text = exit::in_one_line(&error);
+                    if self.disk_says.again(error.to_string(), Now::read().boot) {
+                        tracing::error!("records may not outlive a power cut: {text}");
+                    }
+                }
             }
             self.shipper.notify();
         }
     }
 
     /// A frame that the spool does not take is withdrawn: its records are counted lost, and the next frame
-    /// that fits says so. A disk that stays full is said once, not for each frame.
+    /// that fits says so. A disk that stays full is said once a minute, not for each frame.
     fn append(&mut self, frame: &Frame, now: Now) -> bool {
         match self.spool.append(frame) {
             Ok(()) => {
                 self.stored += frame.header().last - frame.header().first + 1;
-                if std::mem::take(&mut self.full) {
+                // Its own words it takes also when it is full.
+                if self.spool_says.is_bad() && !is_own(frame) {
                     tracing::warn!("the spool takes records again");
+                    self.spool_says.well();
                 }
                 true
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.full, true) {
-                    tracing::error!("records are being lost: {error}");
+                let kind = std::mem::discriminant(&error);
+                if self.spool_says.again(format!("{kind:?}"), now.boot) {
+                    tracing::error!(
+                        "records are being lost: {}; {}",
+                        exit::in_one_line(&error),
+                        error.remedy()
+                    );
                 }
                 self.sealer.withdraw(now);
                 false
@@ -323,9 +349,37 @@ impl Watch {
                 }
                 Collected::Done => return,
                 Collected::Stop => {}
-                Collected::Failed(error) => tracing::error!("the rest of the rings cannot be read: {error}"),
+                Collected::Failed(error) => {
+                    tracing::error!("the rest of the rings cannot be read: {}", exit::in_one_line(&error))
+                }
             }
         }
+    }
+}
+
+/// Trouble that is said when it changes, and once a minute while it lasts.
+#[derive(Debug, Default)]
+struct Repeated {
+    said: Option<(String, u64)>,
+}
+
+impl Repeated {
+    /// Is it to be said now?
+    fn again(&mut self, what: String, now: u64) -> bool {
+        let due =
+            self.said.as_ref().is_none_or(|(said, at)| *said != what || now >= at.saturating_add(REPEAT));
+        if due {
+            self.said = Some((what, now));
+        }
+        due
+    }
+
+    fn is_bad(&self) -> bool {
+        self.said.is_some()
+    }
+
+    fn well(&mut self) {
+        self.said = None;
     }
 }
 
@@ -350,6 +404,18 @@ fn own_hash() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_is_said_when_it_changes_and_once_a_minute() {
+        let mut trouble = Repeated::default();
+        assert!(!trouble.is_bad());
+        let said: Vec<bool> = [("full", 1), ("full", 2), ("gone", 3), ("gone", REPEAT), ("gone", REPEAT + 3)]
+            .map(|(what, now)| trouble.again(what.to_owned(), now))
+            .into();
+        assert_eq!(said, [true, false, true, false, true]);
+        trouble.well();
+        assert!(trouble.again("gone".to_owned(), REPEAT + 4));
+    }
 
     #[test]
     fn what_the_sensor_counts_itself_is_not_counted_twice() {

@@ -26,7 +26,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use zeroize::Zeroizing;
 
-use super::identity::{Identity, IdentityError, Tls};
+use super::identity::{self, Identity, IdentityError, Tls};
 use super::pin::Pinned;
 use super::printable;
 use super::token::{Token, TokenError};
@@ -46,7 +46,7 @@ pub struct Enrolled {
     pub group: String,
 }
 
-/// Enrolment failed; nothing was changed.
+/// Enrolment failed; the identity that was there, if any, is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// There is an identity.
@@ -129,7 +129,7 @@ pub fn enrol(
     }
     let server: Server = server.parse().map_err(EnrolError::Server)?;
     let token = Token::read(token)?;
-    let keys = Keys::make()?;
+    let keys = Keys::kept_for(config, &token)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnrolError::Runtime)?;
     let reply = runtime.block_on(ask(&server, &token, &keys, hostname))?;
@@ -146,13 +146,31 @@ struct Keys {
 }
 
 impl Keys {
+    /// Keys that are on the disk before the server is asked: a token opens the door to one host only, and the same
+    /// host may come again with it when the answer was lost or could not be written.
+    fn kept_for(config: &Config, token: &Token) -> Result<Self, EnrolError> {
+        let asked = hex::encode(Sha256::digest(&token.text));
+        if let Some((start, tls)) = identity::asked(config, &asked)
+            && let Ok(tls) = KeyPair::from_pem(&tls)
+        {
+            return Self::of(start, tls);
+        }
+        let keys = Self::make()?;
+        identity::ask_with(config, &asked, &keys.start, &keys.tls.serialize_pem().into())?;
+        Ok(keys)
+    }
+
     fn make() -> Result<Self, EnrolError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|e| EnrolError::Keys(e.to_string()))?;
         let start = SigningKey::from_bytes(&seed);
+        let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
+        Self::of(start, tls.map_err(|e| EnrolError::Keys(e.to_string()))?)
+    }
+
+    fn of(start: SigningKey, tls: KeyPair) -> Result<Self, EnrolError> {
         let host = HostId::of_key(&start.verifying_key().to_bytes());
         let failed = |e: rcgen::Error| EnrolError::Keys(e.to_string());
-        let tls = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, host.to_string());
@@ -254,5 +272,58 @@ fn judge(server: &Server, source: io::Error) -> EnrolError {
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => EnrolError::Clock { server },
         _ => EnrolError::Tls { server, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(state: &Path) -> Config {
+        let text = format!("state = {state:?}\n[central]\nservers = [\"https://a:1\"]\n");
+        Config::parse(&text, Path::new("agent.toml")).unwrap()
+    }
+
+    fn token(secret: &str) -> Token {
+        Token::read(&format!("gvn1.{secret}.{}", "ab".repeat(32))).unwrap()
+    }
+
+    fn asked(config: &Config, secret: &str) -> (HostId, String) {
+        let keys = Keys::kept_for(config, &token(secret)).unwrap();
+        (keys.host, keys.tls.serialize_pem())
+    }
+
+    #[test]
+    fn the_same_token_asks_with_the_same_keys_again_and_another_one_with_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir.path().join("state"));
+        let first = asked(&config, "one");
+        assert!(asked(&config, "one") == first);
+        let other = asked(&config, "two");
+        assert!(other.0 != first.0 && other.1 != first.1);
+        assert!(asked(&config, "one").0 != first.0, "only the last token's keys are kept");
+    }
+
+    #[test]
+    fn keys_that_were_half_written_are_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let first = asked(&config, "one");
+        std::fs::write(dir.path().join("keys.new/start.key"), "torn").unwrap();
+        assert!(asked(&config, "one").0 != first.0);
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_fails_before_the_server_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("state"), "no folder").unwrap();
+        let config = config(&dir.path().join("state"));
+        let text = token("one").text;
+        // Nobody listens there: an attempt to ask would be `Away`.
+        let error = enrol(&config, "https://127.0.0.1:1", &text, "h", false).unwrap_err();
+        assert!(matches!(error, EnrolError::Identity(IdentityError::Write { .. })), "{error}");
     }
 }

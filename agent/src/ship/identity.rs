@@ -8,7 +8,8 @@
 //!      log.pub     the central log's key, hex
 //!      host.json   host id, group, server
 //! ```
-//! All are 0600 of root. `ship` gets what it needs over its socket, so that no other process of its user can
+//! While it is asked for, the new keys lie in `keys.new/`, with the hash of the token that they were made for, in
+//! `token`. All are 0600 of root. `ship` gets what it needs over its socket, so that no other process of its user can
 //! read a key.
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -27,6 +28,11 @@ use crate::config::Config;
 
 /// Most bytes of a file below `keys/`.
 const MAX_FILE: u64 = 64 << 10;
+
+/// Where the next identity is put together, below `state`.
+const NEW: &str = "keys.new";
+/// In it: SHA-256 of the token that its keys were made for, hex. The token itself is not kept.
+const TOKEN: &str = "token";
 
 /// This host.
 pub struct Identity {
@@ -120,8 +126,11 @@ impl Identity {
     /// Reads what enrolment left.
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
         let keys = config.keys();
-        if !keys.join("host.json").exists() {
-            return Err(IdentityError::NotEnrolled { keys });
+        let file = keys.join("host.json");
+        match file.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(IdentityError::NotEnrolled { keys }),
+            Err(source) => return Err(IdentityError::Read { path: file, source }),
         }
         let broken = |name: &str, why| IdentityError::Broken { path: keys.join(name), why };
         let file: HostFile = serde_json::from_str(&read(&keys, "host.json")?)
@@ -151,20 +160,20 @@ impl Identity {
 
     /// Puts an identity in place, in one step: a crash leaves the old one or the new one, never a mixture.
     pub(super) fn store(&self, config: &Config, server: &str) -> Result<(), IdentityError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source: io::Error| IdentityError::Write { path, source }
-        };
         let (state, keys) = (&config.state, config.keys());
-        let new = state.join("keys.new");
+        let new = config.state.join(NEW);
         private_folder(state, true).map_err(failed(state))?;
-        remove_folder(&new).map_err(failed(&new))?;
-        private_folder(&new, false).map_err(failed(&new))?;
+        private_folder(&new, true).map_err(failed(&new))?;
         for (name, text) in self.files(server)? {
+            // The keys stay as they were asked with: until the rest is there a retry needs them.
+            if read(&new, name).is_ok_and(|there| there == text) {
+                continue;
+            }
             let path = new.join(name);
-            write(&path, &text).map_err(failed(&path))?;
+            remove_file(&path).and_then(|()| write(&path, &text)).map_err(failed(&path))?;
         }
         sync_folder(&new).map_err(failed(&new))?;
+        remove_file(&new.join(TOKEN)).map_err(failed(&new))?;
         let flags = if keys.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         rustix::fs::renameat_with(CWD, &new, CWD, &keys, flags).map_err(|e| failed(&keys)(e.into()))?;
         sync_folder(state).map_err(failed(state))?;
@@ -185,6 +194,48 @@ impl Identity {
             ("log.pub", (hex::encode(self.log_key) + "\n").into()),
             ("host.json", (json + "\n").into()),
         ])
+    }
+}
+
+/// Keeps the keys that the server is about to be asked with. Durable when it returns.
+pub(super) fn ask_with(
+    config: &Config,
+    token_hash: &str,
+    start_key: &SigningKey,
+    tls_key: &Zeroizing<String>,
+) -> Result<(), IdentityError> {
+    let (state, new) = (&config.state, config.state.join(NEW));
+    let start = start_key
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|_| IdentityError::Broken { path: "start.key".into(), why: "it does not encode" })?;
+    private_folder(state, true).map_err(failed(state))?;
+    remove_folder(&new).map_err(failed(&new))?;
+    private_folder(&new, false).map_err(failed(&new))?;
+    for (name, text) in [("start.key", start.as_str()), ("tls.key", tls_key.as_str()), (TOKEN, token_hash)] {
+        let path = new.join(name);
+        write(&path, text).map_err(failed(&path))?;
+    }
+    sync_folder(&new).map_err(failed(&new))?;
+    sync_folder(state).map_err(failed(state))
+}
+
+/// The keys that this token was asked with before, if they are whole.
+pub(super) fn asked(config: &Config, token_hash: &str) -> Option<(SigningKey, Zeroizing<String>)> {
+    let new = config.state.join(NEW);
+    let same = read(&new, TOKEN).is_ok_and(|there| *there == token_hash);
+    let start = SigningKey::from_pkcs8_pem(&read(&new, "start.key").ok().filter(|_| same)?).ok()?;
+    Some((start, read(&new, "tls.key").ok()?))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> IdentityError + use<> {
+    let path = path.to_owned();
+    move |source| IdentityError::Write { path, source }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -253,6 +304,14 @@ mod tests {
         for entry in config.keys().read_dir().unwrap() {
             assert_eq!(entry.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_looked_at_are_not_called_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("keys"), "no folder").unwrap();
+        let error = Identity::load(&config(dir.path())).err().unwrap();
+        assert!(matches!(error, IdentityError::Read { .. }), "{error}");
     }
 
     #[test]

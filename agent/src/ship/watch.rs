@@ -26,6 +26,7 @@ use super::message::{FromShip, Order, Outbox, Report, Settings, ToShip, inbox};
 use crate::config::Server;
 use crate::sandbox::User;
 use crate::spool::Reader;
+use crate::sys;
 
 /// Frames that may wait for room in the socket: the next one is read when the one before is on its way.
 const MAX_OUT: usize = 2;
@@ -74,6 +75,7 @@ impl Launch {
             // Also empties the supplementary groups; leaving root clears every capability.
             command.uid(self.user.uid).gid(self.user.gid);
         }
+        sys::keep_descriptors()?;
         let child = Command::from(command).kill_on_drop(true).spawn()?;
         Ok((child, UnixStream::from_std(own)?))
     }

@@ -43,7 +43,7 @@ use std::path::PathBuf;
 pub use disk::{Disk, DiskFile, HostDisk};
 pub use finding::Finding;
 pub use reader::{Place, Reader};
-pub use writer::{LAST_WORD, Opened, Spool};
+pub use writer::{LAST_WORD, Opened, Spool, is_own};
 
 /// One lane of one boot: a chain of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +130,21 @@ pub enum SpoolError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl SpoolError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "reconnect the central log, or raise `spool.limit` in agent.toml",
+            Self::Reserve { .. } => "free space on that file system, or lower `spool.reserve` in agent.toml",
+            Self::NotPrivate { .. } => "give the directory back to root with mode 0700",
+            Self::OtherBoot(_) => "please report this",
+            Self::Open { .. } | Self::Write { .. } | Self::Sync { .. } | Self::Read { .. } => {
+                "see that the file system of `state` in agent.toml is mounted writable, has room and is sound"
+            }
+        }
+    }
 }
 
 #[cfg(test)]

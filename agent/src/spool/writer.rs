@@ -313,6 +313,11 @@ impl Limits {
     }
 }
 
+/// Does a frame hold only the logger's words of itself?
+pub fn is_own(frame: &Frame) -> bool {
+    own_words(frame) > 0
+}
+
 /// How much of [`LAST_WORD`] a frame may use: nothing when it holds more than the logger's words of itself.
 fn own_words(frame: &Frame) -> u64 {
     let Ok(batch) = frame.batch() else { return 0 };
