@@ -81,6 +81,17 @@ impl Agent {
         self.running.as_ref().map(Daemon::pid)
     }
 
+    /// The processes that it started.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let pid = self.pid().context("the agent is not running")?;
+        Ok(children_of(pid).into_iter().map(|(pid, _)| pid).collect())
+    }
+
+    /// Keys and spool lie below it.
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
     /// What it said since it was started last.
     pub fn said(&self) -> Result<String> {
         self.running.as_ref().context("the agent is not running")?.said()

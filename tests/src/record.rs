@@ -181,3 +181,19 @@ impl Expected {
         record.is_violation_by(acted, RULE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_was_escaped_comes_back_as_its_bytes() -> Result<()> {
+        let line =
+            r#"{"class_uid":1001,"file":{"path":"/a\\xff\\\\b"},"unmapped":{"escaped":["file.path"]}}"#;
+        let bytes = Record::parse(line)?.path().into_os_string().into_vec();
+        ensure!(bytes == b"/a\xff\\b", "{bytes:?}");
+        Ok(())
+    }
+}

@@ -171,8 +171,11 @@ struct Told {
     user: String,
 }
 
-/// What the recorded lines must come to, in their order: kind, OCSF's activity, name, other name, comm, user.
-const VIOLATIONS: [(&str, u64, &[u8], &str, &str, &str); 13] = [
+/// Kind, OCSF's activity, name, other name, comm, user.
+type Row = (&'static str, u64, &'static [u8], &'static str, &'static str, &'static str);
+
+/// What the recorded lines must come to, in their order.
+const VIOLATIONS: [Row; 13] = [
     ("create", activity::CREATE, b"conf", "", "mkdir", "root"),
     ("open", activity::CREATE, b"motd", "", "sh", "root"),
     ("open", activity::UPDATE, b"motd", "", "sh", "root"),

@@ -81,7 +81,7 @@ fn a_wrong_policy_is_refused_by_line_and_key_with_what_is_allowed() -> Result<()
             (good.replace("[policy]\n", "[policy]\ncolour = \"red\"\n"), "colour", &["name", "version"]),
             (good.replace("schema = 1", "schema = 7"), "schema", &["1"]),
             (good.replace("paths = [\"/srv\"]", "paths = [\"srv\"]"), "paths", &["absolute"]),
-            (good.replace("[[mutable]]", "[[mutable]"), "7", &[]),
+            (good.replace("[[mutable]]", "[[mutable]"), "array table", &[]),
         ];
         for (text, key, allowed) in wrong {
             ensure!(text != good);

@@ -114,7 +114,7 @@ fn of_children(records: Vec<Raw>) -> Result<Vec<Raw>> {
 /// The mount table's line for `/`, without what only this machine has.
 fn root_line() -> Result<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let root = table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).next_back();
+    let root = table.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
     let fields: Vec<&str> = root.context("no root file system")?.split(' ').collect();
     let kind = fields.iter().skip_while(|field| **field != "-").nth(1).context("no type")?;
     Ok(format!("{} {} {} / / rw - {kind} /dev/root rw\n", fields[0], fields[1], fields[2]))
