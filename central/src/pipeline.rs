@@ -132,8 +132,8 @@ impl Central {
             .add_service(enrolments.max_decoding_message_size(MAX_REQUEST));
         let warning = tokio::spawn(warn_of_end(self.identity.expires));
         let signal = wait(stopped);
-        let mut serving =
-            std::pin::pin!(server.serve_with_incoming_shutdown(incoming::accept(self.listener), signal));
+        let connections = incoming::accept(self.listener, incoming::room());
+        let mut serving = std::pin::pin!(server.serve_with_incoming_shutdown(connections, signal));
         let served = tokio::select! {
             served = &mut serving => served,
             () = stop => {

@@ -12,6 +12,7 @@ use graven_record::wire::{EnrolReply, EnrolRequest};
 use tonic::{Request, Response, Status};
 
 use super::attempts::Attempts;
+use super::incoming;
 use crate::authority::token::{self, TokenHash};
 use crate::authority::{Authority, AuthorityError};
 use crate::data::DataDir;
@@ -70,7 +71,8 @@ enum Refusal {
 #[tonic::async_trait]
 impl Enrolment for Enrolments {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
-        let address = request.remote_addr().map(|a| a.ip());
+        incoming::spoke(&request);
+        let address = incoming::address(&request);
         if !self.0.attempts(|attempts| attempts.may(address, Instant::now())) {
             return Err(Status::resource_exhausted(
                 "too many failed attempts from this address: wait a minute",

@@ -17,6 +17,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::incoming;
 use super::live::{Claim, Live};
 use super::session::{LaneName, Session, Step};
 use super::{BYTES_UNDER_WAY, WINDOW};
@@ -62,6 +63,7 @@ impl Ingest for Streams {
         &self,
         request: Request<Streaming<Upward>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
+        incoming::spoke(&request);
         let id = certified(&request)?;
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let streams = self.clone();
@@ -79,7 +81,7 @@ impl Ingest for Streams {
 
 /// The host that the client certificate names; TLS has verified it against our CA.
 fn certified(request: &Request<Streaming<Upward>>) -> Result<HostId, Status> {
-    let certificates = request.peer_certs().unwrap_or_default();
+    let certificates = incoming::certificates(request).unwrap_or_default();
     let first = certificates.first().ok_or_else(|| {
         Status::unauthenticated("frames need a host certificate: enrol with `graven-agent enrol`")
     })?;
