@@ -1,11 +1,13 @@
 //! What was received on one day: the frames with their index, and the private parts beside them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use graven_record::chain::Head;
+use graven_record::frame::Header;
 use graven_record::id::{BootId, Lane, RunId};
 use graven_record::v1::{ExecId, PrivatePart};
 use jiff::Timestamp;
@@ -14,10 +16,10 @@ use jiff::tz::TimeZone;
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::StoreError;
 use super::hosts::damaged;
 use super::index::Entry;
 use super::schema::{self, File, failed, signed, unsigned};
+use super::{StoreError, Written};
 use crate::data::DataError;
 use crate::query::{Kind, Query};
 use crate::verify::{LaneHead, Stored, Verified};
@@ -91,7 +93,8 @@ impl Writer {
     }
 
     /// Stores the frames of a group, private parts first: a frame is never there without what belongs to it.
-    pub fn store(&mut self, group: &[(i64, &Verified)], now: i64) -> Result<(), StoreError> {
+    /// One answer for each, in order.
+    pub fn store(&mut self, group: &[(i64, &Verified)], now: i64) -> Result<Vec<Written>, StoreError> {
         if group.iter().any(|(_, verified)| !verified.private.is_empty()) {
             self.store_private(group).map_err(failed(&self.private_path))?;
         }
@@ -113,37 +116,64 @@ impl Writer {
         storing.commit()
     }
 
-    fn store_frames(&mut self, group: &[(i64, &Verified)], now: i64) -> rusqlite::Result<()> {
+    /// A head that was not mended may lie behind its frames: then another frame can stand where this one
+    /// belongs, and what follows this one in the group has no place either.
+    fn store_frames(&mut self, group: &[(i64, &Verified)], now: i64) -> rusqlite::Result<Vec<Written>> {
         let storing = self.frames.transaction()?;
+        let mut blocked = BTreeSet::new();
+        let mut answers = Vec::with_capacity(group.len());
         for (host, verified) in group {
-            let frame = insert_frame(&storing, *host, verified, now)?;
-            for (record, place) in verified.batch.records.iter().zip(0..) {
-                insert_entry(&storing, frame, *host, &Entry::of(record, place))?;
+            let header = verified.frame.header();
+            let lane = (*host, header.boot, header.lane);
+            if blocked.contains(&lane) {
+                answers.push(Written::Unfollowed);
+                continue;
+            }
+            match insert_frame(&storing, *host, verified, now)? {
+                Some(frame) => {
+                    for (record, place) in verified.batch.records.iter().zip(0..) {
+                        insert_entry(&storing, frame, *host, &Entry::of(record, place))?;
+                    }
+                    answers.push(Written::Stored);
+                }
+                None if hash_at(&storing, *host, header)? == header.hash() => answers.push(Written::Already),
+                None => {
+                    blocked.insert(lane);
+                    answers.push(Written::Conflict);
+                }
             }
         }
-        storing.commit()
+        storing.commit()?;
+        Ok(answers)
     }
 }
 
-fn insert_frame(db: &Connection, host: i64, verified: &Verified, now: i64) -> rusqlite::Result<i64> {
+/// `None`: a frame is there that begins with the same sequence.
+fn insert_frame(db: &Connection, host: i64, verified: &Verified, now: i64) -> rusqlite::Result<Option<i64>> {
     let header = verified.frame.header();
     let public = verified.frame.without_private();
-    db.prepare_cached(
-        "INSERT INTO frame (host, boot, lane, first, last, run, hash, received, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?
-    .execute(params![
-        host,
-        header.boot.0,
-        header.lane.number(),
-        signed(header.first),
-        signed(header.last),
-        header.run.0,
-        header.hash(),
-        now,
-        public.bytes()
-    ])?;
-    Ok(db.last_insert_rowid())
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO frame (host, boot, lane, first, last, run, hash, received, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            host,
+            header.boot.0,
+            header.lane.number(),
+            signed(header.first),
+            signed(header.last),
+            header.run.0,
+            header.hash(),
+            now,
+            public.bytes()
+        ])?;
+    Ok((inserted > 0).then(|| db.last_insert_rowid()))
+}
+
+fn hash_at(db: &Connection, host: i64, header: &Header) -> rusqlite::Result<[u8; 32]> {
+    db.prepare_cached("SELECT hash FROM frame WHERE host = ?1 AND boot = ?2 AND lane = ?3 AND first = ?4")?
+        .query_row(params![host, header.boot.0, header.lane.number(), signed(header.first)], |row| row.get(0))
 }
 
 fn insert_entry(db: &Connection, frame: i64, host: i64, entry: &Entry) -> rusqlite::Result<()> {

@@ -43,7 +43,13 @@ impl Sqlite {
     }
 
     fn reconcile(&mut self, now: i64) -> Result<(), StoreError> {
-        for day in Day::all(&self.days)?.into_iter().rev().take(RECONCILED_DAYS) {
+        // Files that a wrong clock named for days to come must not stand for the days that were written; nor
+        // may they be passed over, when it is the clock of now that is wrong.
+        let today = Day::of(now);
+        let (past, ahead): (Vec<Day>, Vec<Day>) =
+            Day::all(&self.days)?.into_iter().partition(|day| *day <= today);
+        let newest = |days: Vec<Day>| days.into_iter().rev().take(RECONCILED_DAYS);
+        for day in newest(past).chain(newest(ahead)) {
             let behind = day::Reader::open(&self.days, day)?.heads()?;
             let mending = self.central.transaction().map_err(failed(&self.central_path))?;
             for (host, boot, lane, LaneHead { head, run }) in behind {
@@ -165,21 +171,29 @@ fn needs_central(write: &Write) -> bool {
 
 impl Store for Sqlite {
     fn commit(&mut self, group: &[Write], now: i64) -> Result<Vec<Written>, StoreError> {
-        let answers = self.choose(group)?;
+        let mut answers = self.choose(group)?;
         if group.iter().any(needs_central) {
             self.commit_before(group, now)?;
         }
-        let new: Vec<(i64, &Verified)> = group
+        let new: Vec<(usize, (i64, &Verified))> = group
             .iter()
             .zip(&answers)
-            .filter_map(|(write, answer)| match (write, answer) {
-                (Write::Frame { host, verified }, Written::Stored) => Some((*host, &**verified)),
+            .enumerate()
+            .filter_map(|(place, (write, answer))| match (write, answer) {
+                (Write::Frame { host, verified }, Written::Stored) => Some((place, (*host, &**verified))),
                 _ => None,
             })
             .collect();
         if !new.is_empty() {
-            self.day(now)?.store(&new, now)?;
-            self.commit_heads(&new, now)?;
+            let frames: Vec<(i64, &Verified)> = new.iter().map(|(_, frame)| *frame).collect();
+            let written = self.day(now)?.store(&frames, now)?;
+            let there = |answer: &Written| matches!(answer, Written::Stored | Written::Already);
+            let kept: Vec<_> =
+                frames.into_iter().zip(&written).filter(|(_, w)| there(w)).map(|(f, _)| f).collect();
+            self.commit_heads(&kept, now)?;
+            for ((place, _), written) in new.iter().zip(written) {
+                answers[*place] = written;
+            }
         }
         Ok(answers)
     }

@@ -127,6 +127,39 @@ fn a_gap_is_taken_as_it_was_announced_and_no_wider() {
 }
 
 #[test]
+fn a_day_to_come_does_not_hide_the_days_whose_heads_must_be_mended() {
+    let mut bench = Bench::new();
+    let frame = bench.host.frame(LANE, 3);
+    bench.commit(&[&frame], NOW);
+    for days in 1..4 {
+        // A clock that was ahead once.
+        drop(day::Writer::open(&bench.data.days_folder(), day::Day::of(NOW + days * DAY)).unwrap());
+    }
+    let (db, _) = sqlite::open_central(&bench.data).unwrap();
+    db.execute("DELETE FROM head", []).unwrap();
+    bench.reopen();
+    assert_eq!(bench.store.head(bench.number, bench.host.boot, LANE).unwrap().head.last, 3);
+    db.execute("DELETE FROM head", []).unwrap();
+    assert_eq!(bench.commit(&[&frame], NOW), [Written::Already]);
+    assert_eq!(bench.sequences(), [1, 2, 3]);
+}
+
+#[test]
+fn a_frame_in_anothers_place_does_not_keep_the_rest_of_its_group_from_the_disk() {
+    let mut bench = Bench::new();
+    let mut twin = bench.host.clone();
+    twin.sealed_at += 1;
+    let frame = bench.host.frame(LANE, 3);
+    bench.commit(&[&frame], NOW);
+    let (db, _) = sqlite::open_central(&bench.data).unwrap();
+    db.execute("DELETE FROM head", []).unwrap();
+    let group = [twin.frame(LANE, 2), twin.frame(LANE, 2), bench.host.frame(Lane::Activity, 1)];
+    let answers = bench.commit(&[&group[0], &group[1], &group[2]], NOW);
+    assert_eq!(answers, [Written::Conflict, Written::Unfollowed, Written::Stored]);
+    assert_eq!(bench.sequences().len(), 4);
+}
+
+#[test]
 fn a_late_frame_is_stored_and_the_head_stays() {
     let mut bench = Bench::new();
     let (first, second) = (bench.host.frame(LANE, 3), bench.host.frame(LANE, 2));
