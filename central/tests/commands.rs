@@ -345,7 +345,11 @@ fn a_wrong_word_gets_one_sentence_with_the_remedy_and_exit_code_2() {
     assert!(fails(&missing, &["events", "--since", "yesterday"]).contains("5m"));
     assert!(fails(&missing, &["events", "--path", "["]).contains("glob"));
     assert!(fails(&missing, &["events", "--host", "web"]).contains("graven enrol"));
-    assert!(fails(&missing, &["hosts"]).contains("graven enrol"));
+    assert_eq!(says(&missing, &["hosts"], 0) + &says(&missing, &["hosts", "--json"], 0), "");
+    assert!(fails(&missing, &["events", "--path", ""]).contains("empty"));
+    assert!(fails(&missing, &["events", "--path", &"{".repeat(250)]).contains("nested"));
+    assert!(fails(&missing, &["events", "--since", "1h", "--until", "2h"]).contains("--until"));
+    assert!(fails(&missing, &["enrol", "--ttl", "0s"]).contains("1h"));
     assert!(fails(&missing, &["enrol", "--ttl", "5"]).contains("1h"));
     let token: Value = serde_json::from_str(says(&missing, &["enrol", "--json"], 0).trim()).unwrap();
     assert!(token["token"].as_str().unwrap().starts_with("gvn1."));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use graven_record::id::HostId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use sha2::{Digest, Sha256};
 
@@ -61,8 +61,13 @@ impl Authority {
                 pem
             }
         };
-        Self::assemble(pem, key)
-            .map_err(|_| AuthorityError::File { path: file, expected: "the enrolment CA's certificate" })
+        let wrong =
+            || AuthorityError::File { path: file.clone(), expected: "the enrolment CA's certificate" };
+        let certified = key_of(&pem).ok_or_else(wrong)?;
+        if certified != key.subject_public_key_info() {
+            return Err(AuthorityError::KeyOfOther { certificate: file, key: dir.ca_key_file() });
+        }
+        Self::assemble(pem, key).map_err(|_| wrong())
     }
 
     /// SHA-256 of the CA's certificate in `dir`, for a token.
@@ -135,6 +140,13 @@ fn self_signed(key: &KeyPair, now: Duration) -> Result<String, AuthorityError> {
     params.self_signed(key).map(|c| c.pem()).map_err(AuthorityError::Issue)
 }
 
+/// The public key that a certificate certifies, DER.
+fn key_of(pem: &str) -> Option<Vec<u8>> {
+    let der = der_of(pem)?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(certificate.public_key().raw.to_vec())
+}
+
 /// The bytes of the first PEM block.
 pub(super) fn der_of(pem: &str) -> Option<Vec<u8>> {
     let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
@@ -181,6 +193,18 @@ mod tests {
         Authority::open_or_make(&data, NOW).unwrap();
         std::fs::remove_file(data.ca_key_file()).unwrap();
         assert!(matches!(Authority::open_or_make(&data, NOW), Err(AuthorityError::KeyMissing { .. })));
+    }
+
+    #[test]
+    fn the_key_of_another_ca_is_refused() {
+        let [one, other] = [0; 2].map(|_| tempfile::tempdir().unwrap());
+        let [one, other] = [&one, &other].map(|dir| DataDir::create(dir.path()).unwrap());
+        for data in [&one, &other] {
+            Authority::open_or_make(data, NOW).unwrap();
+        }
+        std::fs::copy(other.ca_key_file(), one.ca_key_file()).unwrap();
+        let error = Authority::open_or_make(&one, NOW).err().unwrap();
+        assert!(matches!(&error, AuthorityError::KeyOfOther { .. }), "{error}");
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub enum AuthorityError {
         /// The key.
         key: PathBuf,
     },
+    /// Another CA's key: what it signs, nobody who pinned the certificate accepts.
+    #[error("{key} is not the key of {certificate}: restore both from the same backup")]
+    KeyOfOther {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
     /// The host's request.
     #[error("the certificate request is not a signed PKCS#10 request in PEM")]
     Request(#[source] rcgen::Error),

@@ -28,6 +28,9 @@ pub enum ChooseError {
         /// The first few that it names.
         hosts: String,
     },
+    /// No time lies between.
+    #[error("--until is before --since: give an earlier --since or a later --until")]
+    Backwards,
     /// Not a kind.
     #[error("{0:?} is not a kind of record: give one of {kinds}", kinds = Kind::words())]
     UnknownKind(String),
@@ -51,10 +54,15 @@ pub(super) fn query_of(
     host: Option<&HostRow>,
     now: i64,
 ) -> Result<Query, CommandError> {
+    let since = filter.since.as_deref().map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MIN);
+    let until = until.map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MAX);
+    if until < since {
+        return Err(ChooseError::Backwards.into());
+    }
     let kind = |word: &String| Kind::named(word).ok_or_else(|| ChooseError::UnknownKind(word.clone()));
     Ok(Query {
-        since: filter.since.as_deref().map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MIN),
-        until: until.map(|text| time::point(text, now)).transpose()?.unwrap_or(i64::MAX),
+        since,
+        until,
         host: host.map(|host| host.number),
         kind: filter.kind.as_ref().map(kind).transpose()?,
         user: filter.user.clone(),

@@ -18,7 +18,11 @@ use crate::store::tokens;
 pub(super) fn run(words: &Enrol) -> Result<Exit, CommandError> {
     let dir = DataDir::open(&words.data.directory)?;
     let now = clock();
-    let expires = now.saturating_add(time::span(&words.ttl).map_err(CommandError::Ttl)?);
+    let lives = time::span(&words.ttl).map_err(CommandError::Ttl)?;
+    if lives == 0 {
+        return Err(CommandError::NoTtl);
+    }
+    let expires = now.saturating_add(lives);
     let (text, hash) = token::make(&Authority::fingerprint_in(&dir)?)?;
     let (mut db, path) = open_central(&dir)?;
     tokens::add(&mut db, &path, hash, &words.group, now, expires)?;

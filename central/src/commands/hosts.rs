@@ -14,9 +14,6 @@ use crate::store::reader::Reader;
 pub(super) fn run(words: &Hosts) -> Result<Exit, CommandError> {
     let reader = Reader::open(&DataDir::open(&words.data.directory)?)?;
     let (hosts, findings, now) = (reader.hosts()?, reader.findings()?, clock());
-    if hosts.is_empty() {
-        return Err(ChooseError::NoHosts.into());
-    }
     let look = Look::of_stdout();
     let mut output = Output::new(io::stdout().lock());
     for host in &hosts {
@@ -29,5 +26,8 @@ pub(super) fn run(words: &Hosts) -> Result<Exit, CommandError> {
         }
     }
     output.end()?;
+    if hosts.is_empty() && !words.json {
+        eprintln!("graven: {}", ChooseError::NoHosts);
+    }
     Ok(Exit::Done)
 }

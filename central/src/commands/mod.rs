@@ -79,6 +79,9 @@ pub enum CommandError {
     /// A span.
     #[error("--ttl {0}")]
     Ttl(SpanError),
+    /// A token that nobody could use.
+    #[error("--ttl 0 makes a token that has expired already: give a span such as 1h")]
+    NoTtl,
     /// A path.
     #[error(transparent)]
     Pattern(#[from] PatternError),
