@@ -102,6 +102,9 @@ pub(crate) fn message(envelope: &Envelope<'_>, record: &Record) -> String {
     let sentence = view(record).sentence(&who(record), &Scene::new(envelope, record));
     match record.verdict.as_ref().map(|v| v.reason.as_str()) {
         None | Some("") => sentence,
+        // The reason to alert on a loss is the loss, which its sentence tells.
+        Some(_) if matches!(record.event, Some(Event::Lost(_))) => sentence,
+        Some(reason) if sentence.starts_with(reason) => sentence,
         Some(reason) => format!("{sentence}; {}", crate::text::escape(reason.as_bytes())),
     }
 }
