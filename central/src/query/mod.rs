@@ -63,7 +63,9 @@ impl Query {
     /// The part of the query that the database does not decide.
     pub fn admits(&self, entry: &Entry) -> bool {
         let kind = self.kind.is_none_or(|kind| entry.kind == kind);
-        let user = self.user.as_ref().is_none_or(|user| entry.user == *user || entry.login_user == *user);
+        let called = |names: &str, word: &str| names.split('\n').any(|name| name == word);
+        let user = self.user.as_ref();
+        let user = user.is_none_or(|word| called(&entry.user, word) || called(&entry.login_user, word));
         let path = self.path.as_ref().is_none_or(|p| p.matches(&entry.path) || p.matches(&entry.path2));
         kind && user && path
     }
@@ -145,8 +147,25 @@ pub struct Damage {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use graven_record::v1::Subject;
+
     use super::*;
     use crate::fixture::modify;
+
+    #[test]
+    fn a_user_is_found_by_name_and_by_number() {
+        let subject = Subject {
+            uid: 0,
+            user: "root".into(),
+            loginuid: Some(1000),
+            login_user: "ada".into(),
+            ..Subject::default()
+        };
+        let entry = Entry::of(&Record { subject: Some(subject), ..Record::default() }, 0);
+        let admits = |word: &str| Query { user: Some(word.into()), ..Query::default() }.admits(&entry);
+        assert!(["root", "0", "ada", "1000"].into_iter().all(admits));
+        assert!(!["roo", "00", "100", "", "root\n0"].into_iter().any(admits));
+    }
 
     #[test]
     fn all_parts_of_a_query_must_hold() {

@@ -22,9 +22,9 @@ pub struct Entry {
     pub severity: i32,
     /// Name of the policy entry.
     pub rule: String,
-    /// Name of the uid, or the number where it has none.
+    /// What the user may be asked for by: the name, if it has one, and the uid, a line each.
     pub user: String,
-    /// Name of the login user; empty = none.
+    /// The same of the login user; empty = none.
     pub login_user: String,
     /// The program run.
     pub process: Option<ExecId>,
@@ -58,9 +58,9 @@ impl Entry {
             decision: verdict.map_or(0, |v| v.decision),
             severity: verdict.map_or(0, |v| v.severity),
             rule: verdict.map(|v| v.rule.clone()).unwrap_or_default(),
-            user: subject.map(|s| name_or_number(&s.user, s.uid)).unwrap_or_default(),
+            user: subject.map(|s| name_and_number(&s.user, s.uid)).unwrap_or_default(),
             login_user: subject
-                .and_then(|s| s.loginuid.map(|uid| name_or_number(&s.login_user, uid)))
+                .and_then(|s| s.loginuid.map(|uid| name_and_number(&s.login_user, uid)))
                 .unwrap_or_default(),
             process: process.and_then(|p| p.id),
             parent: subject.and_then(|s| s.ancestors.first()).and_then(|p| p.id),
@@ -71,8 +71,8 @@ impl Entry {
     }
 }
 
-fn name_or_number(name: &str, uid: u32) -> String {
-    if name.is_empty() { uid.to_string() } else { name.to_owned() }
+fn name_and_number(name: &str, uid: u32) -> String {
+    if name.is_empty() { uid.to_string() } else { format!("{}\n{uid}", name.replace('\n', " ")) }
 }
 
 /// A rename has two, of which the record's view gives the first two: from and to.
