@@ -308,6 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_that_cannot_be_kept_leaves_the_keys_for_a_retry_and_one_that_is_leaves_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let keys = Keys::kept_for(&config, &token("one")).unwrap();
+        let host = keys.host;
+        let tls = Tls { certificate: "c".into(), key: keys.tls.serialize_pem().into(), ca: "a".into() };
+        let identity = Identity { host, start_key: keys.start, tls, log_key: [1; 32], group: "g".into() };
+        // A folder where a file should go.
+        std::fs::create_dir(dir.path().join("keys.new/log.pub")).unwrap();
+        assert!(identity.store(&config, "https://a:1").is_err());
+        assert_eq!(asked(&config, "one").0, host);
+        std::fs::remove_dir(dir.path().join("keys.new/log.pub")).unwrap();
+        identity.store(&config, "https://a:1").unwrap();
+        assert_eq!(Identity::load(&config).unwrap().host, host);
+        assert!(!dir.path().join("keys.new").exists() && !dir.path().join("keys/token").exists());
+    }
+
+    #[test]
     fn keys_that_were_half_written_are_made_anew() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());

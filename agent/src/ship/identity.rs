@@ -173,10 +173,11 @@ impl Identity {
             remove_file(&path).and_then(|()| write(&path, &text)).map_err(failed(&path))?;
         }
         sync_folder(&new).map_err(failed(&new))?;
-        remove_file(&new.join(TOKEN)).map_err(failed(&new))?;
         let flags = if keys.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         rustix::fs::renameat_with(CWD, &new, CWD, &keys, flags).map_err(|e| failed(&keys)(e.into()))?;
         sync_folder(state).map_err(failed(state))?;
+        // Only now: until the keys are in place a retry needs to know them by their token.
+        remove_file(&keys.join(TOKEN)).map_err(failed(&keys))?;
         remove_folder(&new).map_err(failed(&new))
     }
 
