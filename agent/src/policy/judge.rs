@@ -2,7 +2,7 @@
 
 use graven_record::id::Lane;
 use graven_record::v1::record::Event;
-use graven_record::v1::{self, Decision, File, Outcome, PathSource, Severity, Subject, Verdict};
+use graven_record::v1::{self, Decision, File, Outcome, PathSource, Ring, Severity, Subject, Verdict};
 
 use super::document::Mode;
 use super::places::{Class, Place};
@@ -16,6 +16,7 @@ const DIRECTORY: u32 = 0o040_000;
 /// Judges what a process did.
 pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
     let (verdict, lane) = decide(policy, &seen.subject, &seen.event);
+    let (verdict, lane) = by_inode(policy, &seen, verdict, lane);
     let record = v1::Record {
         boot_time: seen.at,
         subject: Some(seen.subject),
@@ -36,6 +37,25 @@ pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
         ..v1::Record::default()
     };
     Judged { record, lane: Lane::Protected, private: Vec::new() }
+}
+
+/// A name is not everything: what the kernel found to be a protected inode is never ignored, wherever its name
+/// lies (a directory that was moved away, another hard link, a layer of an overlay); and a name that only the
+/// caller gave may lead anywhere.
+fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) -> (Verdict, Lane) {
+    if verdict.decision() != Decision::Ignore {
+        return (verdict, lane);
+    }
+    if seen.source.ring() == Ring::Protected {
+        let reason = "the inode is protected, though this name of it lies in a mutable place".to_owned();
+        return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
+    }
+    let argument = |file: &&File| file.path_source() == PathSource::Argument;
+    if change(&seen.event).is_some_and(|change| change.files.iter().any(argument)) {
+        let reason = "only the caller named the place, which may be another one";
+        return (log(&verdict.rule, reason), Lane::Activity);
+    }
+    (verdict, lane)
 }
 
 fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {

@@ -68,7 +68,8 @@ pub(super) struct Marks {
     table: HashMap<MapData, u64, [u8; 16]>,
     answers: Array<MapData, [u8; 32]>,
     watch: Inotify,
-    watched: Vec<WatchDescriptor>,
+    /// Which watch keeps which inode.
+    watched: std::collections::HashMap<WatchDescriptor, u64>,
     set: BTreeMap<u64, [u8; 16]>,
 }
 
@@ -82,28 +83,35 @@ impl Marks {
     pub(super) fn new(ebpf: &mut Ebpf, table: HashMap<MapData, u64, [u8; 16]>) -> Result<Self, SensorError> {
         let answers = Array::try_from(take(ebpf, "RESOLVED")?).map_err(|e| map_error("RESOLVED", e))?;
         let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
-        Ok(Self { table, answers, watch, watched: Vec::new(), set: BTreeMap::new() })
+        Ok(Self { table, answers, watch, watched: std::collections::HashMap::new(), set: BTreeMap::new() })
     }
 
-    /// Replaces all marks while the kernel believes no verdict.
+    /// Sets all marks while the kernel believes no verdict. A protected inode that lives on stays marked though
+    /// its path leads elsewhere now: something was mounted over it, or it was moved; descriptors still reach it.
     pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &[Mark]) -> Result<(), SensorError> {
-        if wanted.len() > graven_abi::limits::MARKS as usize {
-            return Err(SensorError::TooManyMarks(wanted.len()));
-        }
-        let before = std::mem::take(&mut self.watched);
-        let mut set = BTreeMap::new();
+        let mut set = self.still_protected();
         for mark in wanted {
             if let Some((address, value)) = self.resolve(ebpf, mark)? {
                 keep_strictest(&mut set, address, value);
             }
+        }
+        if set.len() > graven_abi::limits::MARKS as usize {
+            return Err(SensorError::TooManyMarks(set.len()));
         }
         run(ebpf, "shape", 0)?;
         let written = self.write(&set);
         run(ebpf, "shape", 1)?;
         written?;
         self.set = set;
-        self.forget(before);
+        self.forget();
         Ok(())
+    }
+
+    fn still_protected(&self) -> BTreeMap<u64, [u8; 16]> {
+        let lives = |address: &u64| self.watched.values().any(|watched| watched == address);
+        let marks =
+            self.set.iter().filter(|(address, value)| class_of(value) != class::MUTABLE && lives(address));
+        marks.map(|(address, value)| (*address, *value)).collect()
     }
 
     fn write(&mut self, set: &BTreeMap<u64, [u8; 16]>) -> Result<(), SensorError> {
@@ -117,13 +125,15 @@ impl Marks {
         Ok(())
     }
 
-    /// Drops watches that no current mark uses (a watch of the same inode has the same descriptor).
-    fn forget(&mut self, before: Vec<WatchDescriptor>) {
-        for old in before {
-            if !self.watched.contains(&old) {
-                // A root that is gone has lost its watch already: then there is nothing to remove.
-                drop(self.watch.watches().remove(old));
-            }
+    /// Drops the watches of inodes without a mark.
+    fn forget(&mut self) {
+        let without = |(_, address): &(&WatchDescriptor, &u64)| !self.set.contains_key(address);
+        let old: Vec<WatchDescriptor> =
+            self.watched.iter().filter(without).map(|(watch, _)| watch.clone()).collect();
+        for watch in old {
+            self.watched.remove(&watch);
+            // A root that is gone has lost its watch already: then there is nothing to remove.
+            drop(self.watch.watches().remove(watch));
         }
     }
 
@@ -133,13 +143,13 @@ impl Marks {
         let events = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
         let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
         let watch = self.watch.watches().add(link, events).map_err(|e| mark_error(&mark.path, e))?;
-        self.watched.push(watch);
         run(ebpf, "resolve", descriptor.as_raw_fd().unsigned_abs().into())?;
         let answer = self.answers.get(&0, 0).map_err(|e| map_error("RESOLVED", e))?;
         let resolved = filter::Resolved::read_from_bytes(&answer).unwrap_or_default();
         if resolved.found == 0 {
             return Err(SensorError::Missing("answer to resolve"));
         }
+        self.watched.insert(watch, resolved.key.pointer);
         let value = filter::Mark {
             inode: resolved.key.inode,
             generation: resolved.key.generation,
@@ -153,17 +163,22 @@ impl Marks {
     /// Has any root moved, gone or been unmounted since the last call?
     pub(super) fn stale(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        let gone = EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::Q_OVERFLOW;
-        match self.watch.read_events(&mut buffer) {
-            Ok(mut events) => events.any(|event| event.mask.intersects(gone)),
-            Err(_nothing_to_read) => false,
+        let gone = EventMask::DELETE_SELF | EventMask::UNMOUNT | EventMask::IGNORED;
+        let Ok(events) = self.watch.read_events(&mut buffer) else { return false };
+        let mut stale = false;
+        for event in events {
+            stale |= event.mask.intersects(gone | EventMask::MOVE_SELF | EventMask::Q_OVERFLOW);
+            if event.mask.intersects(gone) {
+                self.watched.remove(&event.wd);
+            }
         }
+        stale
     }
 }
 
 /// Two paths of one inode: the one that keeps more wins.
 fn keep_strictest(set: &mut BTreeMap<u64, [u8; 16]>, address: u64, value: [u8; 16]) {
-    let rank = |bytes: &[u8; 16]| match filter::Mark::read_from_bytes(bytes).unwrap_or_default().class {
+    let rank = |bytes: &[u8; 16]| match class_of(bytes) {
         class::PROTECT => 2,
         class::KEEP => 1,
         _ => 0,
@@ -172,6 +187,10 @@ fn keep_strictest(set: &mut BTreeMap<u64, [u8; 16]>, address: u64, value: [u8; 1
     if rank(&value) > rank(slot) {
         *slot = value;
     }
+}
+
+fn class_of(value: &[u8; 16]) -> u32 {
+    filter::Mark::read_from_bytes(value).unwrap_or_default().class
 }
 
 fn open(path: &Path) -> Result<Option<OwnedFd>, SensorError> {

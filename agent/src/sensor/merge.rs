@@ -11,6 +11,9 @@ use super::{Drained, Raw};
 
 /// How long a record is held back for one that happened earlier, ns.
 const HOLD: u64 = 50_000_000;
+/// Most records that are held back: beyond it all are handed on in the order they have, because rings that
+/// fill as fast as they are read would never be read past a time. Some 30 MiB.
+const MAX_HELD: usize = 65_536;
 /// Where the time lies in a record's header.
 const TIME_AT: usize = 8;
 
@@ -31,7 +34,7 @@ impl Merge {
             self.held.insert(self.next, raw);
             self.next += 1;
         }
-        self.release(until)
+        self.release(if self.held.len() > MAX_HELD { u64::MAX } else { until })
     }
 
     /// Everything, in order: at stop.

@@ -174,7 +174,8 @@ impl Sensor {
 
     /// Takes everything off its hooks. What lies in the rings stays to be read, the counters too.
     pub fn detach(&mut self) {
-        self.links.clear();
+        // Last attached first: what notes a change goes before what uses the note up.
+        while self.links.pop().is_some() {}
     }
 
     /// What hangs on what.

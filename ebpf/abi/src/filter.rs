@@ -62,6 +62,8 @@ pub struct Generation {
     pub started: u64,
     /// Directory renames and mark changes ended.
     pub finished: u64,
+    /// Until then (CLOCK_BOOTTIME, ns) no verdict is believed either; 0 = never yet.
+    pub distrust: u64,
 }
 
 /// What the sensor answers when the agent asks which inode a descriptor of its own is.
@@ -79,5 +81,5 @@ pub struct Resolved {
 const _: () = assert!(size_of::<InodeKey>() == 24);
 const _: () = assert!(size_of::<Mark>() == 16);
 const _: () = assert!(size_of::<Verdict>() == 16);
-const _: () = assert!(size_of::<Generation>() == 16);
+const _: () = assert!(size_of::<Generation>() == 24);
 const _: () = assert!(size_of::<Resolved>() == 32);

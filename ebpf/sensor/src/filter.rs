@@ -1,6 +1,6 @@
 //! Is a change of this inode kept? Decided on inodes: the nearest marked directory above it.
 //!
-//! Order: the inode's own mark → more than one link (keep: another name may be protected) → the parent's
+//! Order: the inode's own mark → more than one link (any of them may be protected) → the parent's
 //! remembered verdict → the walk up. `MUTABLE` can only be the answer when the walk ended at such a mark,
 //! within the bound, with no directory moving meanwhile; everything unclear is kept.
 
@@ -8,31 +8,50 @@ use graven_abi::filter::{Mark, Verdict, class};
 use graven_abi::limits::DEPTH;
 
 use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::{Inode, is_directory, is_regular};
+use crate::kernel::inode::{ALIASES, Inode, is_directory, older_alias};
 use crate::kernel::maps;
 use crate::kernel::scratch::Scratch;
 
-/// The class of a change of `inode`, named by `alias`.
+/// The class of a change of `inode`, and the name that it follows from: `alias`, or a stricter one.
 #[inline(always)]
-pub fn classify(scratch: &mut Scratch, inode: Inode, alias: Dentry) -> u32 {
+pub fn classify(scratch: &mut Scratch, inode: Inode, alias: Dentry) -> (u32, Dentry) {
     if let Some(mark) = maps::mark(inode.0) {
-        return of_mark(mark, inode);
+        return (of_mark(mark, inode), alias);
     }
-    let mode = inode.mode();
-    if is_regular(mode) && inode.links() > 1 {
-        return linked(scratch, alias);
+    if is_directory(inode.mode()) {
+        return (of_directory(scratch, alias), alias);
     }
-    let directory = if is_directory(mode) { alias } else { alias.parent() };
-    of_directory(scratch, directory)
+    let class = of_directory(scratch, alias.parent());
+    let other = older_alias(alias.0);
+    if class == class::PROTECT || (other == 0 && inode.links() <= 1) {
+        return (class, alias);
+    }
+    // A file with several names: protected if any that is in memory is, else kept for user space.
+    scratch.look_from(other);
+    match strictest(scratch.owner()) {
+        0 => (class::KEEP, alias),
+        protected => (class::PROTECT, Dentry(protected)),
+    }
 }
 
-/// A file with several names: protected if the name at hand is, else kept for user space.
-#[inline(always)]
-fn linked(scratch: &mut Scratch, alias: Dentry) -> u32 {
-    match of_directory(scratch, alias.parent()) {
-        class::PROTECT => class::PROTECT,
-        _ => class::KEEP,
+/// The first dentry of those to look at whose directory is protected; 0 = none. A global function with its
+/// state in the scratch map, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn strictest(owner: u32) -> u64 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    for _ in 0..ALIASES {
+        let alias = scratch.looking();
+        if alias == 0 {
+            return 0;
+        }
+        if of_directory(scratch, Dentry(alias).parent()) == class::PROTECT {
+            return alias;
+        }
+        scratch.look_from(older_alias(alias));
     }
+    0
 }
 
 #[inline(always)]
@@ -63,7 +82,10 @@ pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
     if !still || finished_after != finished || started_after != started {
         return if found == class::MUTABLE { class::KEEP } else { found };
     }
-    maps::remember(&key, &Verdict { generation: finished, class: found, padding: 0 });
+    // Without a generation another directory can have the same address and number a moment later.
+    if key.generation != 0 {
+        maps::remember(&key, &Verdict { generation: finished, class: found, padding: 0 });
+    }
     found
 }
 

@@ -34,6 +34,41 @@ impl Argument {
     }
 }
 
+/// In the current thread's slot: a record names this inode, or has changed the entries of this directory: nothing more need be said of it.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn explain(inode: u64) -> u32 {
+    let Some(slot) = Slot::current() else { return 0 };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        let entry = slot.entry(index);
+        if entry.inode == inode {
+            entry.class = class::MUTABLE;
+        }
+    }
+    0
+}
+
+/// Has the current call changed this inode? 1 = yes. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_touched(inode: u64) -> u32 {
+    let Some(slot) = Slot::current() else { return 0 };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        if slot.entry(index).inode == inode {
+            return 1;
+        }
+    }
+    0
+}
+
 /// The strictest class among what was touched.
 #[inline(always)]
 pub fn class_of(slot: &mut Slot) -> u32 {
@@ -84,7 +119,7 @@ pub fn argument(
 
 /// The dentry of a directory that was touched; 0 = none.
 #[inline(always)]
-fn touched_directory(slot: &mut Slot) -> u64 {
+pub fn touched_directory(slot: &mut Slot) -> u64 {
     let mut found = 0;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {

@@ -13,11 +13,12 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Path, flag};
 use graven_abi::syscalls::op;
 
-use super::sys_exit::{Call, Evidence};
+use super::sys_exit::{Call, Evidence, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::file::File;
 use crate::kernel::inode::Inode;
+use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::place::{self, Argument};
@@ -36,7 +37,7 @@ pub extern "C" fn set(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, &Call::current(), slot);
-            Slot::remove();
+            the_rest();
         }
     }
     0
@@ -62,11 +63,13 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
         append_path(scratch, Dentry(entry.dentry), &mut path);
     }
     let (_, event) = scratch.record::<Attr>();
-    event.file = entry.facts;
+    copy(&mut event.file, &entry.facts);
     Inode(entry.inode).describe(&mut event.file);
     event.file.path = path;
     event.file.base = Path::default();
+    let inode = entry.inode;
     finish(scratch, call, class, outcome::SUCCESS);
+    place::explain(inode);
 }
 
 /// Nothing but the call's result says that it happened.

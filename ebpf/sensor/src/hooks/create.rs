@@ -14,7 +14,7 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::Path;
 use graven_abi::syscalls::op;
 
-use super::sys_exit::{Call, Evidence};
+use super::sys_exit::{Call, Evidence, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
@@ -33,7 +33,7 @@ pub extern "C" fn created(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, &Call::current(), slot);
-            Slot::remove();
+            the_rest();
         }
     }
     0
@@ -41,7 +41,7 @@ pub extern "C" fn created(count: u32) -> u32 {
 
 /// The inode that had no name when it was touched and has one now.
 #[inline(always)]
-fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
+pub fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     let class = place::class_of(slot);
     let mut made = 0;
     for index in 0..TOUCHED as u32 {
@@ -54,7 +54,10 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
         }
     }
     if made == 0 {
-        return named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
+        let directory = Dentry(place::touched_directory(slot)).inode();
+        named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
+        place::explain(directory);
+        return;
     }
     let mut path = Path::default();
     scratch.begin_path();
@@ -64,6 +67,8 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     event.file.path = path;
     event.file.base = Path::default();
     finish(scratch, call, class, outcome::SUCCESS);
+    place::explain(made);
+    place::explain(Dentry(Inode(made).alias()).parent().inode());
 }
 
 /// It has a dentry, and not the one that it had (none) when it was touched.
@@ -82,7 +87,7 @@ fn reported(scratch: &mut Scratch, call: &Call) {
 #[inline(always)]
 fn named_by_caller(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>, class: u32, sure: u32) {
     let argument = match call.operation {
-        op::MKDIR | op::MKNOD => Argument::at_cwd(call.regs.first()),
+        op::MKDIR | op::MKNOD | op::OPEN | op::CREAT => Argument::at_cwd(call.regs.first()),
         op::LINK => Argument::at_cwd(call.regs.second()),
         op::SYMLINKAT => Argument::at(call.regs.second(), call.regs.third()),
         op::LINKAT => Argument::at(call.regs.third(), call.regs.fourth()),

@@ -21,6 +21,7 @@ use graven_abi::syscalls::op;
 use super::sys_exit::{is_open, operation};
 use super::{modify, open};
 use crate::filter::classify;
+use crate::kernel::clock::now;
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{Inode, is_directory};
 use crate::kernel::maps;
@@ -28,6 +29,12 @@ use crate::kernel::regs::Regs;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::kernel::task::Current;
+
+/// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
+/// before the dentry moves, and a thread can be kept from going on for a while. ns.
+const DISTRUST: u64 = 4_000_000_000;
+/// Number of io_uring_enter (asm/unistd_64.h), which runs requests in the caller's thread.
+const IO_URING_ENTER: i32 = 426;
 
 /// trace_ctime_ns_xchg(inode, old, new, current)
 #[btf_tracepoint(function = "ctime_ns_xchg")]
@@ -60,21 +67,31 @@ fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
         return 0;
     }
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
-    let alias = Dentry(inode.alias());
-    let class = match (alias.0, maps::mark(inode.0)) {
+    let inode = Inode(scratch.as_number(inode.0));
+    let (class, alias) = match (inode.alias(), maps::mark(inode.0)) {
         // An inode without a name is being made (then its directory changes too, and decides) or is the file
         // system's own (quota, journal).
-        (0, None) => class::MUTABLE,
-        _ => classify(scratch, inode, alias),
+        (0, None) => (class::MUTABLE, Dentry(0)),
+        (alias, _) => classify(scratch, inode, Dentry(alias)),
     };
     if operation != op::NONE && note(inode, alias, class, operation) {
         return 0;
+    }
+    if may_move(operation, number) && is_directory(inode.mode()) {
+        maps::distrust(now() + DISTRUST);
     }
     match class {
         class::MUTABLE => maps::count(counter::IGNORED),
         _ => modify::record(scratch, current.address(), inode, alias, class, number),
     }
     0
+}
+
+/// A directory changes in a way that is not decoded: it may be moving, and the verdicts below it with it. The
+/// native calls that can move one are the renames (which are noted) and io_uring_enter.
+#[inline(always)]
+fn may_move(operation: u8, number: i32) -> bool {
+    operation != op::NONE || number < 0 || number == IO_URING_ENTER
 }
 
 /// The operation of the running native call and its number; none outside of one.
@@ -87,6 +104,9 @@ fn calling(current: Current) -> (u8, i32) {
         return (op::NONE, -1);
     }
     let regs = Regs::of_current(current);
+    if !regs.in_call() {
+        return (op::NONE, -1);
+    }
     let number = regs.number();
     match operation(number) {
         // What is noted must be used up at `sys_exit`, which a read-only open leaves at once.

@@ -14,6 +14,7 @@ use crate::kernel::clock::now;
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
 use crate::kernel::maps::{self, ModifyKey};
+use crate::kernel::read::copy;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::Touched;
 use crate::kernel::task;
@@ -37,7 +38,7 @@ pub fn record(scratch: &mut Scratch, current: u64, inode: Inode, alias: Dentry, 
 #[inline(always)]
 pub fn record_noted(scratch: &mut Scratch, current: u64, entry: &Touched, number: i32) {
     let (_, event) = scratch.record::<Modify>();
-    event.file = entry.facts;
+    copy(&mut event.file, &entry.facts);
     finish(scratch, current, Dentry(entry.dentry), entry.class, number);
 }
 

@@ -11,11 +11,11 @@ use graven_abi::event::open::Open;
 use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
-use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Path, flag};
 use graven_abi::{counter, syscalls::op};
 
-use super::sys_exit::Call;
+use super::create;
+use super::sys_exit::{Call, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::filter::classify;
 use crate::kernel::dentry::{Dentry, append_path};
@@ -25,6 +25,7 @@ use crate::kernel::maps;
 use crate::kernel::regs::Regs;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
+use crate::place::{self, is_touched};
 
 const O_ACCMODE: u64 = 3;
 const O_CREAT: u64 = 0o100;
@@ -62,7 +63,7 @@ pub extern "C" fn opened(count: u32) -> u32 {
     match slot {
         Some(slot) => {
             record(scratch, &Call::current(), Some(slot));
-            Slot::remove();
+            the_rest();
         }
         None => record(scratch, &Call::current(), None),
     }
@@ -75,18 +76,47 @@ pub fn may_change(operation: u8, regs: Regs) -> bool {
     flags(operation, regs) & (O_CREAT | O_TRUNC) != 0
 }
 
-/// The descriptor's file, if it was opened to change something.
+/// The descriptor's file, if it was opened to change something. Another thread may have put something else
+/// behind the descriptor, or nothing: then what the call made is a `create`, and what else it changed is left
+/// for `the_rest`.
 #[inline(always)]
 fn record(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>) {
-    let Some(file) = File::of_descriptor(call.task, call.result as u64) else { return };
+    let file = File::of_descriptor(call.task, call.result as u64);
+    let Some(slot) = slot else {
+        if let Some(file) = file {
+            existing(scratch, call, file, false);
+        }
+        return;
+    };
+    let inode = file.map_or(0, File::inode);
+    if inode == 0 || is_touched(inode) == 0 {
+        if slot.kept != 0 {
+            create::record(scratch, call, slot);
+            scratch.restart();
+        }
+        if let Some(file) = file {
+            existing(scratch, call, file, false);
+        }
+        return;
+    }
+    if let Some(file) = file {
+        existing(scratch, call, file, true);
+        place::explain(inode);
+        if file.mode() & FMODE_CREATED != 0 {
+            place::explain(Dentry(file.dentry()).parent().inode());
+        }
+    }
+}
+
+/// A file object that is there.
+#[inline(always)]
+fn existing(scratch: &mut Scratch, call: &Call, file: File, touched: bool) {
     let mode = file.mode();
     let inode = Inode(file.inode());
-    let touched = slot.is_some_and(|slot| touches(slot, inode.0));
     if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && !touched || !inode.in_tree() {
         return;
     }
-    let dentry = Dentry(file.dentry());
-    let class = classify(scratch, inode, dentry);
+    let (class, _) = classify(scratch, inode, Dentry(file.dentry()));
     if class == class::MUTABLE {
         maps::count(counter::IGNORED);
         return;
@@ -121,17 +151,4 @@ fn write(scratch: &mut Scratch, call: &Call, file: File, class: u32, truncated: 
 fn agrees(call: &Call, file: File) -> bool {
     let asked = flags(call.operation, call.regs);
     asked == UNKNOWN || asked & O_ACCMODE == u64::from(file.flags()) & O_ACCMODE
-}
-
-#[inline(always)]
-fn touches(slot: &mut Slot, inode: u64) -> bool {
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        if slot.entry(index).inode == inode {
-            return true;
-        }
-    }
-    false
 }

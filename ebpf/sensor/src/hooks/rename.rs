@@ -13,10 +13,11 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Inode as Facts, Path};
 use graven_abi::syscalls::op;
 
-use super::sys_exit::{Call, Evidence};
+use super::sys_exit::{Call, Evidence, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::{Dentry, append_path};
 use crate::kernel::inode::Inode;
+use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::place::{self, Argument};
@@ -32,7 +33,7 @@ pub extern "C" fn renamed(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, &Call::current(), slot);
-            Slot::remove();
+            the_rest();
         }
     }
     0
@@ -52,9 +53,12 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
         if entry.dentry == 0 {
             continue;
         }
-        if has_moved(entry) {
-            moved = if moved < TOUCHED as u32 { moved } else { index };
-        } else if Inode(entry.inode).alias() != entry.dentry || Inode(entry.inode).links() == 0 {
+        if has_moved(entry) && moved >= TOUCHED as u32 {
+            moved = index;
+        } else if has_moved(entry)
+            || Inode(entry.inode).alias() != entry.dentry
+            || Inode(entry.inode).links() == 0
+        {
             replaced = index;
         }
     }
@@ -63,6 +67,20 @@ fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     }
     write(scratch, slot, moved, replaced);
     finish(scratch, call, class, outcome::SUCCESS);
+    explain(slot, moved);
+    if replaced < TOUCHED as u32 {
+        explain(slot, replaced);
+    }
+}
+
+/// The inode, the directory it was in and the one it is in.
+#[inline(always)]
+fn explain(slot: &mut Slot, index: u32) {
+    let entry = slot.entry(index);
+    let (inode, before, dentry) = (entry.inode, entry.parent_inode, entry.dentry);
+    place::explain(inode);
+    place::explain(before);
+    place::explain(Dentry(dentry).parent().inode());
 }
 
 #[inline(always)]
@@ -90,7 +108,7 @@ fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
         if entry.described != 0 {
             let path = place::noted(scratch, entry);
             let (_, event) = scratch.record::<Rename>();
-            event.replaced = entry.facts;
+            copy(&mut event.replaced, &entry.facts);
             event.replaced.path = path;
             event.replaced.base = Path::default();
         }

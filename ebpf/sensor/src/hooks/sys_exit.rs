@@ -106,7 +106,7 @@ fn finished(operation: u8, result: i64) {
     };
     if result < 0 {
         if count != 0 {
-            changed_though_failed(0);
+            the_rest();
         }
         return;
     }
@@ -151,11 +151,12 @@ impl Evidence {
     }
 }
 
-/// The call failed, but inodes changed on the way.
+/// What the call changed and its record, if it has one, does not name: it failed on the way, or another thread
+/// exchanged what it returned. Each such inode is a `modify`; none is dropped. Uses up the slot.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn changed_though_failed(_unused: u32) -> u32 {
+pub extern "C" fn the_rest() -> u32 {
     let (Some(slot), Some(scratch)) = (Slot::current(), Scratch::begin(owner::SYS_EXIT)) else { return 0 };
     let call = Call::current();
     for index in 0..TOUCHED as u32 {

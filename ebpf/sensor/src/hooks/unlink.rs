@@ -14,12 +14,14 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::path::Path;
 use graven_abi::syscalls::op;
 
-use super::sys_exit::{Call, Evidence};
+use super::sys_exit::{Call, Evidence, the_rest};
 use crate::emit::{emit, ring_of};
+use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
+use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
-use crate::place::{self, Argument};
+use crate::place::{self, Argument, is_touched};
 
 /// AT_REMOVEDIR.
 const AT_REMOVEDIR: u64 = 0x200;
@@ -35,7 +37,7 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, &Call::current(), slot);
-            Slot::remove();
+            the_rest();
         }
     }
     0
@@ -45,44 +47,44 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
 #[inline(always)]
 fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
     let class = place::class_of(slot);
-    let directory = removes_directory(call);
+    let victim = find_victim(removes_directory(call).into());
+    if victim >= TOUCHED as u32 {
+        let directory = Dentry(place::touched_directory(slot)).inode();
+        named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
+        place::explain(directory);
+        return;
+    }
+    let entry = slot.entry(victim);
+    let path = place::noted(scratch, entry);
+    let (_, event) = scratch.record::<Unlink>();
+    copy(&mut event.file, &entry.facts);
+    event.file.path = path;
+    event.file.base = Path::default();
+    let (inode, directory) = (entry.inode, entry.parent_inode);
+    finish(scratch, call, class, outcome::SUCCESS);
+    place::explain(inode);
+    place::explain(directory);
+}
+
+/// The number of the thread's entry that lost its name; TOUCHED = none. A global function, see
+/// `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_victim(directory: u32) -> u32 {
+    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
     let mut victim = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         let entry = slot.entry(index);
-        if entry.described != 0
-            && is_directory(entry.facts.mode) == directory
-            && has(slot, entry.parent_inode)
-        {
+        let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
+        if fits && is_touched(entry.parent_inode) != 0 {
             victim = index;
         }
     }
-    if victim >= TOUCHED as u32 {
-        return named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
-    }
-    let entry = slot.entry(victim);
-    let path = place::noted(scratch, entry);
-    let (_, event) = scratch.record::<Unlink>();
-    event.file = entry.facts;
-    event.file.path = path;
-    event.file.base = Path::default();
-    finish(scratch, call, class, outcome::SUCCESS);
-}
-
-/// Was this inode touched?
-#[inline(always)]
-fn has(slot: &mut Slot, inode: u64) -> bool {
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        if slot.entry(index).inode == inode {
-            return true;
-        }
-    }
-    false
+    victim
 }
 
 #[inline(always)]

@@ -3,13 +3,13 @@
 use graven_abi::filter::InodeKey;
 use graven_abi::path;
 
+use super::dentry::Dentry;
 use super::offset::{INODE_LEAVING, load, offset};
 use super::read::at;
 
-/// S_IFMT, S_IFDIR, S_IFREG.
+/// S_IFMT, S_IFDIR.
 const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
-const REGULAR: u32 = 0o100_000;
 /// SB_NOUSER: pipes, sockets, memfds, anonymous inodes: no tree that a policy could name.
 const SB_NOUSER: u64 = 1 << 31;
 
@@ -77,11 +77,10 @@ impl Inode {
         at::<u32>(self.0 + offset!(inode_state)) & mask != 0
     }
 
-    /// The first dentry that names it; 0 = none.
+    /// The newest dentry that names it and can still be found by a look-up, else the newest at all; 0 = none.
     #[inline(always)]
     pub fn alias(self) -> u64 {
-        let node: u64 = at(self.0 + offset!(inode_dentry));
-        if node == 0 { 0 } else { node - offset!(dentry_alias) }
+        findable_alias(self.0)
     }
 
     /// Fills what a record says of an inode; names are added by the caller.
@@ -98,14 +97,41 @@ impl Inode {
     }
 }
 
+/// Names of one inode that are looked at: hard links beyond these are kept without looking.
+pub const ALIASES: usize = 8;
+
+/// See [`Inode::alias`]. A global function, see `kernel::dentry`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn findable_alias(inode: u64) -> u64 {
+    let newest = dentry_of(at(inode + offset!(inode_dentry)));
+    let mut alias = newest;
+    for _ in 0..ALIASES {
+        if alias == 0 {
+            return newest;
+        }
+        if !Dentry(alias).unhashed() {
+            return alias;
+        }
+        alias = older_alias(alias);
+    }
+    newest
+}
+
+/// The dentry around a node of `inode.i_dentry`.
+#[inline(always)]
+fn dentry_of(node: u64) -> u64 {
+    if node == 0 { 0 } else { node - offset!(dentry_alias) }
+}
+
+/// The next name of the same inode: `hlist_node.next` is the node's first field.
+#[inline(always)]
+pub fn older_alias(dentry: u64) -> u64 {
+    dentry_of(at(dentry + offset!(dentry_alias)))
+}
+
 /// S_ISDIR.
 #[inline(always)]
 pub fn is_directory(mode: u32) -> bool {
     mode & TYPE == DIRECTORY
-}
-
-/// S_ISREG.
-#[inline(always)]
-pub fn is_regular(mode: u32) -> bool {
-    mode & TYPE == REGULAR
 }

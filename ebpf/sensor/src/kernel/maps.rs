@@ -8,6 +8,8 @@ use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, Verdict};
 use graven_abi::header::ExecKey;
 use graven_abi::{counter, limits};
 
+use super::clock::now;
+
 /// Policy roots by inode address. Never LRU: a mark that is forgotten is a hole.
 #[map]
 static MARKS: HashMap<u64, Mark> = HashMap::with_max_entries(limits::MARKS, 0);
@@ -62,14 +64,26 @@ pub fn remember(directory: &InodeKey, verdict: &Verdict) {
     let _full = VERDICTS.insert(directory, verdict, 0);
 }
 
-/// Both numbers of the sequence lock, `finished` first, as a reader must.
+/// Both numbers of the sequence lock, `finished` first, as a reader must. While verdicts are distrusted they
+/// differ.
 #[inline(always)]
 pub fn generation() -> (u64, u64) {
     let Some(generation) = GENERATION.get_ptr(0) else { return (0, 1) };
     // SAFETY: a live map value; volatile, because other CPUs write it.
-    unsafe {
+    let (finished, started, distrust) = unsafe {
         let finished = core::ptr::read_volatile(&raw const (*generation).finished);
-        (finished, core::ptr::read_volatile(&raw const (*generation).started))
+        let started = core::ptr::read_volatile(&raw const (*generation).started);
+        (finished, started, core::ptr::read_volatile(&raw const (*generation).distrust))
+    };
+    if distrust != 0 && now() < distrust { (finished, finished + 1) } else { (finished, started) }
+}
+
+/// Believe no verdict before this time. Two writers at once are a moment apart: either time will do.
+#[inline(always)]
+pub fn distrust(until: u64) {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value; volatile, because other CPUs read it.
+        unsafe { core::ptr::write_volatile(&raw mut (*generation).distrust, until) }
     }
 }
 

@@ -33,10 +33,18 @@ impl Regs {
         unsafe { self.0.add(offset as usize).cast::<u64>().read_volatile() }
     }
 
-    /// The system call's number; -1 outside of one (the entry code of exceptions writes it).
+    /// The system call's number; -1 outside of one (the entry code of exceptions writes it). Of the register the
+    /// kernel takes the lower half only (do_syscall_64), whatever a program left in the upper one.
     #[inline(always)]
     pub fn number(self) -> i64 {
-        self.load(offset!(pt_regs_orig_ax)) as i64
+        i64::from(self.load(offset!(pt_regs_orig_ax)) as i32)
+    }
+
+    /// Is the call still running? Its entry code writes -ENOSYS where the result will be; what happens after
+    /// the result is there (signal frames, rseq, exit) is no part of the call.
+    #[inline(always)]
+    pub fn in_call(self) -> bool {
+        self.result() == -38
     }
 
     /// First argument.

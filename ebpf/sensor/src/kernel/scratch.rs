@@ -20,6 +20,7 @@ const SLACK: usize = PATH;
 #[repr(C)]
 pub struct Scratch {
     walking: u64,
+    looking: u64,
     tail: u32,
     path_start: u32,
     owner: u32,
@@ -99,6 +100,26 @@ impl Scratch {
     pub fn walk_to(&mut self, dentry: u64) {
         // SAFETY: as above.
         unsafe { core::ptr::write_volatile(&raw mut self.walking, dentry) }
+    }
+
+    /// The name of an inode that is looked at next; 0 = no more.
+    #[inline(always)]
+    pub fn looking(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(&raw const self.looking) }
+    }
+
+    #[inline(always)]
+    pub fn look_from(&mut self, dentry: u64) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(&raw mut self.looking, dentry) }
+    }
+
+    /// A pointer as a plain number: a global function takes no pointer whose type the verifier knows.
+    #[inline(always)]
+    pub fn as_number(&mut self, pointer: u64) -> u64 {
+        self.look_from(pointer);
+        self.looking()
     }
 
     /// Starts walking at a dentry.
