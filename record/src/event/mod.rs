@@ -102,11 +102,18 @@ pub(crate) fn message(envelope: &Envelope<'_>, record: &Record) -> String {
     let sentence = view(record).sentence(&who(record), &Scene::new(envelope, record));
     match record.verdict.as_ref().map(|v| v.reason.as_str()) {
         None | Some("") => sentence,
-        // The reason to alert on a loss is the loss, which its sentence tells.
-        Some(_) if matches!(record.event, Some(Event::Lost(_))) => sentence,
-        Some(reason) if sentence.starts_with(reason) => sentence,
+        Some(reason) if restates(record, &sentence, reason) => sentence,
         Some(reason) => format!("{sentence}; {}", crate::text::escape(reason.as_bytes())),
     }
+}
+
+/// The agent's own reason to alert on a loss is the loss, which the sentence tells.
+fn restates(record: &Record, sentence: &str, reason: &str) -> bool {
+    let loss = match &record.event {
+        Some(Event::Lost(lost)) => reason.starts_with(&format!("{} events were lost", lost.count)),
+        _ => false,
+    };
+    loss || sentence.starts_with(reason)
 }
 
 /// A kind that this release does not know.
