@@ -46,7 +46,7 @@ fn shared() -> BTreeMap<String, Layout> {
         graven_abi::filter::InodeKey { pointer, inode, generation, padding }
         graven_abi::filter::Mark { inode, generation, class }
         graven_abi::filter::Verdict { generation, class, padding }
-        graven_abi::filter::Generation { started, finished }
+        graven_abi::filter::Generation { started, finished, distrust }
         graven_abi::filter::Resolved { key, device, found }
     }
 }

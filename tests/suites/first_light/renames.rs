@@ -115,3 +115,25 @@ fn that_a_name_outside_may_be_of_a_protected_file_is_said_at_the_start() -> Resu
         Ok(())
     })
 }
+
+#[test]
+fn a_protected_file_that_is_changed_by_a_name_outside_is_a_record() -> Result<()> {
+    scene("outside-link", |scene| {
+        let file = scene.file("file")?;
+        let link = scene.stage().outside("outside-link")?.join("link");
+        std::fs::hard_link(&file, &link)?;
+        let written = scene.actor().act(&[OsStr::new("append"), link.as_os_str(), OsStr::new("x")])?;
+        let changed = scene.actor().act(&[OsStr::new("chmod"), link.as_os_str(), OsStr::new("0600")])?;
+        scene.stage().fence()?;
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file)?);
+        let records = scene.stage().central.events::<&str>(&[])?;
+        for acted in [written, changed] {
+            let own = records.iter().find(|record| {
+                record.pid() == Some(acted.pid.into()) && record.number("/unmapped/file/inode") == Some(inode)
+            });
+            let own = own.with_context(|| format!("{}: no record names inode {inode}", acted.said))?;
+            ensure!(own.0["is_alert"] == true, "{:#}", own.0);
+        }
+        Ok(())
+    })
+}
