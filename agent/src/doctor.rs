@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sensor::{Hook, Sensor};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-pub const UNSEEN: [&str; 12] = [
+pub const UNSEEN: [&str; 13] = [
     "old values of changed attributes: this mode has no program before a call",
     "refused attempts (EROFS, EACCES, EPERM, ETXTBSY): not recorded yet in this mode",
     "which call it was, for the 32-bit entry, x32 and io_uring: their changes are `modify` records, and the process has an `uncovered` record",
@@ -17,6 +17,7 @@ pub const UNSEEN: [&str; 12] = [
     "changes that another host makes on a network file system",
     "which of several hard links was used, when more than one is in memory: the record gives the number of links",
     "that a file outside the protected places is a hard link of a protected one, when the protected name is not in memory",
+    "where a script lies that was called by a relative name: it is judged by its interpreter",
     "mounts, also those over a protected place: what is changed through them is judged by where it appears",
     "on file systems without multigrain times (overlay, vfat and others): changes by calls other than those above",
     "stores into a shared writable mapping after the first, and writes within one clock tick of another writer's: the kernel sets no time for them",

@@ -198,10 +198,27 @@ fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict,
         ("deleted", "the program's file has no name any more".to_owned())
     } else if let Some(place) = names.find_map(|name| rules.denied(name)) {
         (place, format!("programs in {place} are never part of the image"))
+    } else if let Some(place) = called_by(exec).and_then(|name| rules.denied(&name)) {
+        (place, format!("it was called by a name in {place}, and scripts there are never part of the image"))
     } else {
         return (log("", ""), Lane::Activity);
     };
     (alert(policy, rules.otherwise, &format!("exec.deny_from \"{place}\""), reason), Lane::Protected)
+}
+
+/// The absolute name that execve was given, without `.` and `..`: of a script it is the only name there is, for
+/// the program that runs is its interpreter. A relative one cannot be judged.
+fn called_by(exec: &v1::Exec) -> Option<Vec<u8>> {
+    let names = exec.called_as.strip_prefix(b"/")?.split(|byte| *byte == b'/');
+    let mut whole: Vec<&[u8]> = Vec::new();
+    for name in names {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(whole.pop()),
+            _ => whole.push(name),
+        }
+    }
+    Some([b"/", whole.join(&b'/').as_slice()].concat())
 }
 
 /// The logger's own state: not the policy's to soften, so `learn` does not apply.
