@@ -19,6 +19,8 @@ pub mod agent;
 pub mod actor;
 pub mod record;
 pub mod stage;
+pub mod sight;
+pub mod scene;
 pub mod shared;
 pub mod skip;
 
