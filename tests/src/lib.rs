@@ -17,6 +17,8 @@ pub mod central;
 pub mod agent;
 
 pub mod actor;
+pub mod driver;
+pub mod chance;
 pub mod record;
 pub mod stage;
 pub mod sight;

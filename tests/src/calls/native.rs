@@ -37,6 +37,7 @@ pub(super) static CALLS: &[Call] = &[
     call("utime", 132, &[Text, Number]),
     call("mknod", 133, &[Text, Number, Number]),
     call("pivot_root", 155, &[Text, Text]),
+    call("chroot", 161, &[Text]),
     call("acct", 163, &[Text]),
     call("mount", 165, &[Text, Text, Text, Number, Text]),
     call("umount2", 166, &[Text, Number]),

@@ -1,10 +1,11 @@
 //! Deeds that are made to deceive who looks on.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -27,6 +28,9 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
             flicker(here, there, hand.number(first)?, hand.number(count)?)?;
         }
         ("swap", [folder, benign, count]) => swap(folder.as_ref(), benign.as_ref(), hand.number(count)?)?,
+        ("shuttle", [inside, outside, count]) => {
+            shuttle(inside.as_ref(), outside.as_ref(), hand.number(count)?)?
+        }
         ("descend", [name, depth]) => descend(name, hand.number(depth)?)?,
         ("handle-of", [path]) => hand.handle = Some(Handle::of(&text(path)?)?),
         ("drop-names", []) => std::fs::write("/proc/sys/vm/drop_caches", "2")?,
@@ -36,7 +40,7 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
             let file = handle.open(hand.at, 0o2001)?;
             let shown = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
             println!("{}", shown.display());
-            std::io::Write::write_all(&mut std::fs::File::from(file), line.as_bytes())?;
+            std::io::Write::write_all(&mut File::from(file), line.as_bytes())?;
         }
         _ => return Ok(None),
     }
@@ -83,10 +87,10 @@ fn flicker(here: &OsStr, there: &OsStr, first: usize, count: usize) -> Result<()
 /// Makes files in a folder, while another thread puts another file in place of each descriptor as soon as it is
 /// there.
 fn swap(folder: &Path, benign: &Path, count: usize) -> Result<()> {
-    let benign = std::fs::File::options().write(true).open(benign)?;
+    let benign = File::options().write(true).open(benign)?;
     let (openat, close, dup3) = (known("openat")?, known("close")?, known("dup3")?);
     // The lowest free number is the next one's.
-    let next = std::fs::File::open("/")?.as_raw_fd();
+    let next = File::open("/")?.as_raw_fd();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -113,6 +117,46 @@ fn swap(folder: &Path, benign: &Path, count: usize) -> Result<()> {
         });
         ended.store(true, Ordering::Relaxed);
         made
+    })
+}
+
+/// One thread moves a directory from `inside` to `outside` and back, while the other makes directories in it.
+/// Those that were surely made while it lay inside are told on standard output.
+fn shuttle(inside: &Path, outside: &Path, count: usize) -> Result<()> {
+    let folder = File::open(inside)?;
+    let (there, here) = (text(inside.as_os_str())?, text(outside.as_os_str())?);
+    let (rename, mkdirat) = (known("rename")?, known("mkdirat")?);
+    // Twice the number of moves so far, odd during one.
+    let moves = AtomicUsize::new(0);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                let before = moves.fetch_add(1, Ordering::SeqCst);
+                let (from, to) = if before / 2 % 2 == 0 { (&there, &here) } else { (&here, &there) };
+                syscalls::change(&rename, &[Argument::Text(from), Argument::Text(to)])?;
+                moves.fetch_add(1, Ordering::SeqCst);
+                // Sometimes at once back, sometimes after a while.
+                (0..before % 7 * 40).for_each(|_| std::hint::spin_loop());
+            }
+            anyhow::Ok(())
+        });
+        let made = (0..count).try_for_each(|number| {
+            let name = text(number.to_string().as_ref())?;
+            let arguments =
+                [Argument::Descriptor(folder.as_raw_fd()), Argument::Text(&name), Argument::Number(0o755)];
+            let before = moves.load(Ordering::SeqCst);
+            syscalls::change(&mkdirat, &arguments)?;
+            let after = moves.load(Ordering::SeqCst);
+            if before == after && before % 4 == 0 {
+                println!("{number}");
+            }
+            anyhow::Ok(())
+        });
+        ended.store(true, Ordering::Relaxed);
+        made?;
+        mover.join().map_err(|_| anyhow::anyhow!("the mover broke down"))??;
+        Ok(())
     })
 }
 

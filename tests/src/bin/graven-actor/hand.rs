@@ -62,6 +62,19 @@ pub(crate) fn is_lacking(error: &Error) -> bool {
 }
 
 impl Hand {
+    /// Steps from standard input, one a line; each is answered by a line: `ok`, or what went wrong.
+    fn obey(&mut self) -> Result<usize> {
+        for line in io::stdin().lines() {
+            let line = line?;
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            match self.step(&words) {
+                Ok(_) => println!("ok"),
+                Err(error) => println!("{error:#}"),
+            }
+        }
+        Ok(0)
+    }
+
     fn step(&mut self, words: &[OsString]) -> Result<usize> {
         let mut words = words;
         let mut error = None;
@@ -111,6 +124,9 @@ impl Hand {
     }
 
     fn act(&mut self, what: &str, operands: &[OsString]) -> Result<usize> {
+        if what == "obey" {
+            return self.obey();
+        }
         if let Some(answer) = deeds::do_it(self, what, operands)? {
             return Ok(answer);
         }
