@@ -7,7 +7,7 @@ use graven_record::v1::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(u8);
 
-const KINDS: [(&str, u8); 15] = [
+const KINDS: [(&str, u8); 22] = [
     ("open", 16),
     ("modify", 17),
     ("create", 18),
@@ -23,6 +23,13 @@ const KINDS: [(&str, u8); 15] = [
     ("stop", 28),
     ("clock", 29),
     ("policy_change", 30),
+    ("truncate", 31),
+    ("mmap", 32),
+    ("mount", 33),
+    ("login", 34),
+    ("module", 35),
+    ("bpf", 36),
+    ("tamper", 37),
 ];
 
 impl Kind {

@@ -12,7 +12,7 @@ impl View for Attr {
     fn activity(&self) -> Activity {
         match self.kind() {
             AttrKind::Mode | AttrKind::Owner => class::FILE.activity(7, "Set Security"),
-            AttrKind::Unspecified => class::FILE.activity(6, "Set Attributes"),
+            _ => class::FILE.activity(6, "Set Attributes"),
         }
     }
 
@@ -20,7 +20,7 @@ impl View for Attr {
         match self.kind() {
             AttrKind::Mode => "chmod",
             AttrKind::Owner => "chown",
-            AttrKind::Unspecified => "set attributes",
+            _ => "set attributes",
         }
     }
 
@@ -40,7 +40,7 @@ impl View for Attr {
                 None => format!("the mode of {path}"),
             },
             AttrKind::Owner => format!("the owner of {path}{}", self.owner()),
-            AttrKind::Unspecified => format!("attributes of {path}"),
+            _ => format!("attributes of {path}"),
         };
         file::act(who, self.outcome(), "changed", "change", &object)
     }

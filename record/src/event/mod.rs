@@ -26,6 +26,13 @@ mod start;
 mod stop;
 mod clock;
 mod policy_change;
+mod truncate;
+mod mmap;
+mod mount;
+mod login;
+mod module;
+mod bpf;
+mod tamper;
 
 /// What a kind of event knows of itself.
 pub(crate) trait View {
@@ -36,6 +43,10 @@ pub(crate) trait View {
     /// How sure it is that it happened. What has no doubt says success.
     fn outcome(&self) -> Outcome {
         Outcome::Success
+    }
+    /// How many more refusals of the same kind in the same directory this record stands for.
+    fn folded(&self) -> u32 {
+        0
     }
     /// The files that it is about, in the order in which people read them.
     fn files(&self) -> Vec<&File> {
@@ -67,6 +78,13 @@ pub fn word(record: &Record) -> &'static str {
         Some(Event::Stop(_)) => "stop",
         Some(Event::Clock(_)) => "clock",
         Some(Event::PolicyChange(_)) => "policy_change",
+        Some(Event::Truncate(_)) => "truncate",
+        Some(Event::Mmap(_)) => "mmap",
+        Some(Event::Mount(_)) => "mount",
+        Some(Event::Login(_)) => "login",
+        Some(Event::Module(_)) => "module",
+        Some(Event::Bpf(_)) => "bpf",
+        Some(Event::Tamper(_)) => "tamper",
         None => "unknown",
     }
 }
@@ -93,6 +111,13 @@ pub(crate) fn view(record: &Record) -> &dyn View {
         Some(Event::Stop(event)) => event,
         Some(Event::Clock(event)) => event,
         Some(Event::PolicyChange(event)) => event,
+        Some(Event::Truncate(event)) => event,
+        Some(Event::Mmap(event)) => event,
+        Some(Event::Mount(event)) => event,
+        Some(Event::Login(event)) => event,
+        Some(Event::Module(event)) => event,
+        Some(Event::Bpf(event)) => event,
+        Some(Event::Tamper(event)) => event,
         None => &Newer,
     }
 }

@@ -18,6 +18,14 @@ impl View for Uncovered {
             Entry::Compat => "32-bit system calls",
             Entry::X32 => "x32 system calls",
             Entry::IoUring => "io_uring",
+            Entry::Native => "native system calls",
+            Entry::UnknownCall => {
+                let program = scene.program();
+                return format!(
+                    "{program} of {who} made system call {}, which this agent does not know",
+                    self.number
+                );
+            }
             Entry::Unspecified => "an entry of a kind that is not known",
         };
         format!("{} of {who} uses {entry}, which this mode does not decode", scene.program())
@@ -29,5 +37,6 @@ impl View for Uncovered {
 
     fn unmapped(&self, _scene: &Scene<'_>, out: &mut Object) {
         out.text("entry", &word_of("ENTRY_", self.entry().as_str_name()));
+        out.maybe("number", (self.entry() == Entry::UnknownCall).then_some(self.number));
     }
 }

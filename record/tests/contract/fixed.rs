@@ -226,33 +226,33 @@ pub(crate) fn records() -> Vec<v1::Record> {
     let create = v1::Create {
         file: Some(v1::File { mode: 0o040_755, ..file(b"/etc/nginx/snippets \xff\\") }),
         outcome: success,
+        ..v1::Create::default()
     };
     let unlink = v1::Unlink {
         file: Some(file(b"/etc/\x1b]0;owned\x07\xe2\x80\xaehosts")),
         outcome: v1::Outcome::Refused.into(),
+        ..v1::Unlink::default()
     };
     let rename = v1::Rename {
         from: Some(file(b"/etc/.motd.swp")),
         to: Some(file(b"/etc/motd")),
         replaced: Some(v1::File { inode: 9, aliases: vec![b"/srv/etc/motd".into()], ..file(b"/etc/motd") }),
-        exchange: false,
         outcome: success,
+        ..v1::Rename::default()
     };
     let attr = v1::Attr {
         file: Some(v1::File { path_source: v1::PathSource::Argument.into(), ..file(b"/usr/bin/find") }),
         outcome: v1::Outcome::Reported.into(),
         kind: v1::AttrKind::Mode.into(),
         mode: Some(0o4755),
-        uid: None,
-        gid: None,
+        ..v1::Attr::default()
     };
     let exec = v1::Exec {
         file: Some(v1::File { mode: 0o100_755, ..file(b"/tmp/.x/kd") }),
         called_as: b"./kd".into(),
-        interpreter: Vec::new(),
-        memfd: false,
         deleted: true,
         before: Some(v1::ExecId { pid: 4242, start: BOOT_TIME - 5_758_000_000, exec: 6 }),
+        ..v1::Exec::default()
     };
     let exec_subject = v1::Subject {
         process: Some(v1::Process { arguments: 2, ..process(4242, 7, b"/tmp/.x/kd", b"kd") }),
@@ -289,7 +289,7 @@ pub(crate) fn records() -> Vec<v1::Record> {
         (
             someone,
             alert(v1::Severity::Medium, "", "what it does is not seen"),
-            Event::Uncovered(v1::Uncovered { entry: v1::Entry::Compat.into() }),
+            Event::Uncovered(v1::Uncovered { entry: v1::Entry::Compat.into(), ..v1::Uncovered::default() }),
         ),
         (
             None,
@@ -297,8 +297,8 @@ pub(crate) fn records() -> Vec<v1::Record> {
             Event::Lost(v1::Lost {
                 kind: "protected".into(),
                 count: 42,
-                hook: String::new(),
                 since: BOOT_TIME - 1_000_000_000,
+                ..v1::Lost::default()
             }),
         ),
         (None, log(), Event::Start(start)),
@@ -323,6 +323,7 @@ pub(crate) fn records() -> Vec<v1::Record> {
                 cpu: 3,
                 ring: v1::Ring::Protected.into(),
                 ring_sequence: 100 + sequence,
+                ..v1::Source::default()
             });
             let at = sequence * 1_000_000_007;
             v1::Record {
