@@ -181,7 +181,12 @@ mod tests {
             Event::Rename(v1::Rename { to: file.clone(), ..rename.clone() }),
             Event::Rename(v1::Rename { replaced: file.clone(), ..rename }),
             Event::Attr(v1::Attr { file: file.clone(), ..v1::Attr::default() }),
-            Event::Exec(v1::Exec { file, ..v1::Exec::default() }),
+            Event::Exec(v1::Exec { file: file.clone(), ..v1::Exec::default() }),
+            Event::Create(v1::Create { from: file.clone(), ..v1::Create::default() }),
+            Event::Truncate(v1::Truncate { file: file.clone(), ..v1::Truncate::default() }),
+            Event::Mmap(v1::Mmap { file: file.clone(), ..v1::Mmap::default() }),
+            Event::Mount(v1::Mount { target: file.clone(), ..v1::Mount::default() }),
+            Event::Module(v1::Module { file, ..v1::Module::default() }),
         ];
         for event in events {
             refused(&batch(v1::Record { event: Some(event), ..v1::Record::default() }), "aliases");

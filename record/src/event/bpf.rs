@@ -18,16 +18,13 @@ impl View for Bpf {
         Outcome::try_from(self.outcome).unwrap_or_default()
     }
 
+    fn detail(&self) -> String {
+        let (_, to_do, object) = self.words();
+        format!("{to_do} {object}")
+    }
+
     fn sentence(&self, who: &str, scene: &Scene<'_>) -> String {
-        let object = self.object();
-        let (done, to_do, object) = match self.command.as_str() {
-            "prog-load" => ("loaded", "load", object),
-            "prog-attach" | "link-create" | "raw-tracepoint-open" => ("attached", "attach", object),
-            "prog-detach" | "link-detach" => ("detached", "detach", object),
-            "obj-pin" => ("pinned", "pin", object),
-            "" => ("did", "do", format!("BPF command {} with {object}", self.number)),
-            command => ("did", "do", format!("BPF command {} with {object}", quoted(command.as_bytes()))),
-        };
+        let (done, to_do, object) = self.words();
         let who = format!("{} of {who}", scene.program());
         file::act(&who, self.outcome(), done, to_do, &object)
     }
@@ -46,9 +43,25 @@ impl View for Bpf {
 }
 
 impl Bpf {
-    /// "BPF program snoop of type tracing".
-    fn object(&self) -> String {
-        let what = if self.command == "obj-pin" { "a BPF object" } else { "a BPF program" };
+    /// What was done, what was to be done, and to what.
+    fn words(&self) -> (&'static str, &'static str, String) {
+        match self.command.as_str() {
+            "prog-load" => ("loaded", "load", self.object("a BPF program")),
+            "prog-attach" | "link-create" | "raw-tracepoint-open" => {
+                ("attached", "attach", self.object("a BPF program"))
+            }
+            "prog-detach" | "link-detach" => ("detached", "detach", self.object("a BPF program")),
+            "obj-pin" => ("pinned", "pin", self.object("a BPF object")),
+            "" => ("gave", "give", self.object(&format!("the kernel BPF command {}", self.number))),
+            command => {
+                let command = quoted(command.as_bytes());
+                ("gave", "give", self.object(&format!("the kernel BPF command {command}")))
+            }
+        }
+    }
+
+    /// "a BPF program of type tracing named snoop".
+    fn object(&self, what: &str) -> String {
         let kind = match self.program_type.as_str() {
             "" => String::new(),
             kind => format!(" of type {}", quoted(kind.as_bytes())),

@@ -18,6 +18,13 @@ impl View for Login {
         "login"
     }
 
+    fn detail(&self) -> String {
+        match self.loginuid {
+            UNSET => "removed".into(),
+            _ => self.name(),
+        }
+    }
+
     fn sentence(&self, who: &str, scene: &Scene<'_>) -> String {
         let program = scene.program();
         let before = self.before.filter(|uid| *uid != UNSET);

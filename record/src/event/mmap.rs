@@ -21,6 +21,10 @@ impl View for Mmap {
         self.file.iter().collect()
     }
 
+    fn detail(&self) -> String {
+        if self.executable { "executable".into() } else { String::new() }
+    }
+
     fn sentence(&self, who: &str, _scene: &Scene<'_>) -> String {
         let path = file::shown_or_unknown(self.file.as_ref());
         let purpose = if self.executable { "writing and running" } else { "writing" };

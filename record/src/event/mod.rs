@@ -52,6 +52,14 @@ pub(crate) trait View {
     fn files(&self) -> Vec<&File> {
         Vec::new()
     }
+    /// The paths by which people look for it: those of its files, and others that it names.
+    fn paths(&self) -> Vec<&[u8]> {
+        self.files().into_iter().map(|file| file.path.as_slice()).collect()
+    }
+    /// What a line says behind the verb and the files, in a few words; empty when they say it all.
+    fn detail(&self) -> String {
+        String::new()
+    }
     /// One sentence without an end; `who` did it.
     fn sentence(&self, who: &str, scene: &Scene<'_>) -> String;
     /// Attributes that the OCSF class has for it.
@@ -94,6 +102,11 @@ pub fn files(record: &Record) -> Vec<&File> {
     view(record).files()
 }
 
+/// The paths that a record is looked for by, those of its files first.
+pub fn paths(record: &Record) -> Vec<&[u8]> {
+    view(record).paths()
+}
+
 pub(crate) fn view(record: &Record) -> &dyn View {
     match &record.event {
         Some(Event::Open(event)) => event,
@@ -124,7 +137,12 @@ pub(crate) fn view(record: &Record) -> &dyn View {
 
 /// The record as one plain sentence, with the policy's reason behind it.
 pub(crate) fn message(envelope: &Envelope<'_>, record: &Record) -> String {
-    let sentence = view(record).sentence(&who(record), &Scene::new(envelope, record));
+    let view = view(record);
+    let sentence = view.sentence(&who(record), &Scene::new(envelope, record));
+    let sentence = match view.folded() {
+        0 => sentence,
+        more => format!("{sentence}, and {more} more like it in the same directory"),
+    };
     match record.verdict.as_ref().map(|v| v.reason.as_str()) {
         None | Some("") => sentence,
         Some(reason) if restates(record, &sentence, reason) => sentence,

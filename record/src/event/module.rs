@@ -30,17 +30,22 @@ impl View for Module {
         self.file.iter().collect()
     }
 
+    fn detail(&self) -> String {
+        if self.name.is_empty() { String::new() } else { quoted(&self.name) }
+    }
+
     fn sentence(&self, who: &str, _scene: &Scene<'_>) -> String {
         let from = self.file.as_ref().map(|file| format!(" from {}", file::shown(file))).unwrap_or_default();
-        let name = match self.name.as_slice() {
-            [] => String::new(),
-            name => format!(" {}", quoted(name)),
+        let module = match self.name.as_slice() {
+            [] if self.file.is_none() => "a kernel module without a name".to_owned(),
+            [] => "a kernel module".to_owned(),
+            name => format!("kernel module {}", quoted(name)),
         };
         let (done, to_do, object) = match self.operation.as_str() {
-            "load" => ("loaded", "load", format!("kernel module{name}{from}")),
-            "unload" => ("unloaded", "unload", format!("kernel module{name}{from}")),
-            "kexec" => ("loaded", "load", format!("another kernel{name}{from} to run instead of this one")),
-            other => ("did", "do", format!("{} with kernel module{name}{from}", quoted(other.as_bytes()))),
+            "load" => ("loaded", "load", format!("{module}{from}")),
+            "unload" => ("unloaded", "unload", format!("{module}{from}")),
+            "kexec" => ("loaded", "load", format!("another kernel{from} to run instead of this one")),
+            other => ("did", "do", format!("{} to {module}{from}", quoted(other.as_bytes()))),
         };
         file::act(who, self.outcome(), done, to_do, &object)
     }

@@ -41,13 +41,25 @@ impl View for Mount {
         self.target.iter().collect()
     }
 
+    /// A source that is a path is looked for as the target is: what lies there shows elsewhere now.
+    fn paths(&self) -> Vec<&[u8]> {
+        let target = self.target.as_ref().map(|file| file.path.as_slice()).unwrap_or_default();
+        let source = Some(self.source.as_slice()).filter(|source| source.starts_with(b"/"));
+        [target].into_iter().chain(source).collect()
+    }
+
+    fn detail(&self) -> String {
+        let what = match self.kind() {
+            MountKind::Mount => self.what(),
+            MountKind::Bind | MountKind::Move => format!("of {}", self.origin()),
+            _ => String::new(),
+        };
+        format!("{what}{}", self.elsewhere()).trim_start().to_owned()
+    }
+
     fn sentence(&self, who: &str, _scene: &Scene<'_>) -> String {
         let (done, to_do, object) = self.words();
-        let elsewhere = match (self.namespace, self.initial_namespace) {
-            (0, _) | (_, true) => String::new(),
-            (namespace, false) => format!(" in mount namespace {namespace}"),
-        };
-        file::act(who, self.outcome(), done, to_do, &format!("{object}{elsewhere}"))
+        file::act(who, self.outcome(), done, to_do, &format!("{object}{}", self.elsewhere()))
     }
 
     fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {
@@ -72,7 +84,7 @@ impl Mount {
             MountKind::Unspecified => ("changed", "change", format!("the mounts at {target}")),
             MountKind::Mount => ("mounted", "mount", format!("{} over {target}", self.what())),
             MountKind::Remount => ("remounted", "remount", format!("{target} with other options")),
-            MountKind::Bind => ("mounted", "mount", format!("{} over {target} as a bind", self.origin())),
+            MountKind::Bind => ("bound", "bind", format!("{} over {target}", self.origin())),
             MountKind::Move => ("moved", "move", format!("the mount of {} to {target}", self.origin())),
             MountKind::Unmount => ("unmounted", "unmount", target),
             MountKind::PivotRoot => ("made", "make", format!("{target} the root of all paths")),
@@ -89,6 +101,14 @@ impl Mount {
                 ("turned off", "turn off", "process accounting".into())
             }
             MountKind::Accounting => ("turned on", "turn on", format!("process accounting to {target}")),
+        }
+    }
+
+    /// A container's own mounts change nothing for the host.
+    fn elsewhere(&self) -> String {
+        match (self.namespace, self.initial_namespace) {
+            (0, _) | (_, true) => String::new(),
+            (namespace, false) => format!(" in mount namespace {namespace}"),
         }
     }
 

@@ -33,14 +33,13 @@ impl View for Tamper {
         Outcome::try_from(self.outcome).unwrap_or_default()
     }
 
+    fn detail(&self) -> String {
+        let (_, to_do, object) = self.words();
+        format!("{to_do} {object}")
+    }
+
     fn sentence(&self, who: &str, scene: &Scene<'_>) -> String {
-        let target = format!("graven's process {}", self.target);
-        let (done, to_do, object) = match self.operation.as_str() {
-            "signal" => ("sent", "send", format!("{} to {target}", self.signal())),
-            "ptrace" => ("traced", "trace", format!("{target} by ptrace request {}", self.number)),
-            "process_vm_writev" => ("wrote", "write", format!("into the memory of {target}")),
-            other => ("acted", "act", format!("on {target} by {}", quoted(other.as_bytes()))),
-        };
+        let (done, to_do, object) = self.words();
         let who = format!("{} of {who}", scene.program());
         file::act(&who, self.outcome(), done, to_do, &object)
     }
@@ -60,6 +59,17 @@ impl View for Tamper {
 }
 
 impl Tamper {
+    /// What was done, what was to be done, and to what.
+    fn words(&self) -> (&'static str, &'static str, String) {
+        let target = format!("graven's process {}", self.target);
+        match self.operation.as_str() {
+            "signal" => ("sent", "send", format!("{} to {target}", self.signal())),
+            "ptrace" => ("traced", "trace", format!("{target} by ptrace request {}", self.number)),
+            "process_vm_writev" => ("wrote", "write", format!("into the memory of {target}")),
+            other => ("acted", "act", format!("on {target} by {}", quoted(other.as_bytes()))),
+        }
+    }
+
     fn signal(&self) -> String {
         let name = SIGNALS.iter().find(|(number, _)| *number == self.number);
         name.map_or_else(|| format!("signal {}", self.number), |(_, name)| (*name).to_owned())
