@@ -82,7 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_schema() {
+    fn words_and_numbers_are_those_of_the_schema() {
+        let schema = include_str!("../../../record/proto/record.proto");
+        let kinds = schema.split("oneof event {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let kinds = kinds.lines().filter_map(|line| {
+            let (field, number) = line.trim().strip_suffix(';')?.split_once(" = ")?;
+            Some((field.split_once(' ')?.1, number.parse().ok()?))
+        });
+        assert_eq!(kinds.collect::<Vec<_>>(), KINDS);
+    }
+
+    #[test]
+    fn a_record_is_of_the_kind_of_its_event() {
         assert_eq!(Kind::of(&crate::fixture::modify("/a")).name(), "modify");
         assert_eq!(Kind::of(&Record::default()), Kind::UNKNOWN);
     }
