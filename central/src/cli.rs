@@ -127,7 +127,7 @@ pub struct Filter {
     /// A path with everything below it, or a glob (* within a directory, ** across).
     #[arg(long, value_name = "GLOB")]
     pub path: Option<String>,
-    /// One kind: open, modify, create, unlink, rename, attr, exec, exit, …
+    /// One kind: open, modify, create, unlink, rename, attr, exec, mount, login, …
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
     /// By this user or login user.

@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use graven_record::id::Lane;
 use graven_record::v1::record::Event;
 use graven_record::v1::{
-    Decision, Exec, ExecId, Outcome, PrivateEntry, Process, Record, Rename, Severity, Subject, Verdict,
+    Decision, Exec, ExecId, Mount, MountKind, Outcome, PrivateEntry, Process, Record, Rename, Severity,
+    Subject, Tamper, Unlink, Verdict,
 };
 use serde_json::Value;
 
@@ -214,6 +215,32 @@ async fn events_choose_by_kind_path_user_host_and_time() {
     assert_eq!(count(&["events", "--limit", "2"]), 2);
     assert!(says(&scene.data, &["events", "--exit-code"], 1).lines().count() == 6);
     assert!(says(&scene.data, &["events", "--exit-code", "--until", "1h"], 0).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_change_of_a_file_is_chosen_by_its_kind_and_said_in_full() {
+    let mut scene = Scene::new().await;
+    let bash = || program(30, 2, "/usr/bin/bash");
+    let of = |event| judged(Decision::Alert, by(bash(), Record { event: Some(event), ..Record::default() }));
+    let (target, outcome) = (Some(file("/usr/lib")), Outcome::Success.into());
+    let (kind, source, filesystem) = (MountKind::Bind.into(), b"/srv/lib".to_vec(), "none".to_owned());
+    let mount = Mount { kind, outcome, target, source, filesystem, ..Mount::default() };
+    let tamper = Tamper { operation: "signal".to_owned(), number: 9, target: 812, outcome };
+    let refused = Unlink { file: Some(file("/etc/x")), outcome: Outcome::Refused.into(), folded: 2 };
+    let story = vec![of(Event::Mount(mount)), of(Event::Tamper(tamper)), of(Event::Unlink(refused))];
+    scene.line.send(scene.host.seal(Lane::Protected, false, story, &[]).bytes()).await;
+    scene.line.until_durable(&scene.host, Lane::Protected, 9).await;
+
+    let mount = scene.says(&["events", "--kind", "mount"]);
+    assert!(mount.contains(" bind-mount /usr/lib (of /srv/lib) by bash[30] "), "{mount}");
+    assert_eq!(scene.says(&["events", "--path", "/srv/lib"]), mount);
+    let tamper = scene.says(&["events", "--kind", "tamper"]);
+    assert!(tamper.contains(" tamper (send SIGKILL to graven's process 812) by bash[30] "), "{tamper}");
+    let refused = scene.says(&["events", "--kind", "unlink"]);
+    assert!(refused.contains(" delete (refused, 2 more) /etc/x by bash[30] "), "{refused}");
+    for kind in ["truncate", "mmap", "login", "module", "bpf"] {
+        assert!(scene.says(&["events", "--kind", kind]).is_empty(), "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

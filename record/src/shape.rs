@@ -33,6 +33,9 @@ const fn repeats(number: u64, name: &'static str, most: usize, inside: &'static 
 
 const FILE: &[Field] = &[repeats(11, "aliases", MAX_RECORDS * MAX_ALIASES, &[])];
 const ONE_FILE: &[Field] = &[holds(1, FILE)];
+const CREATE: &[Field] = &[holds(1, FILE), holds(4, FILE)];
+const MOUNT: &[Field] = &[holds(3, FILE)];
+const MODULE: &[Field] = &[holds(3, FILE)];
 const RENAME: &[Field] = &[holds(1, FILE), holds(2, FILE), holds(3, FILE)];
 const SUBJECT: &[Field] = &[repeats(3, "ancestors", MAX_RECORDS * MAX_ANCESTORS, &[])];
 const START: &[Field] = &[repeats(1, "hooks", MAX_LINES, &[]), repeats(2, "uncovered lines", MAX_LINES, &[])];
@@ -40,12 +43,16 @@ const RECORD: &[Field] = &[
     holds(4, SUBJECT),
     holds(16, ONE_FILE), // open
     holds(17, ONE_FILE), // modify
-    holds(18, ONE_FILE), // create
+    holds(18, CREATE),
     holds(19, ONE_FILE), // unlink
     holds(20, RENAME),
     holds(21, ONE_FILE), // attr
     holds(22, ONE_FILE), // exec
     holds(27, START),
+    holds(31, ONE_FILE), // truncate
+    holds(32, ONE_FILE), // mmap
+    holds(33, MOUNT),
+    holds(35, MODULE),
 ];
 
 /// A message whose parts are counted.
@@ -174,7 +181,12 @@ mod tests {
             Event::Rename(v1::Rename { to: file.clone(), ..rename.clone() }),
             Event::Rename(v1::Rename { replaced: file.clone(), ..rename }),
             Event::Attr(v1::Attr { file: file.clone(), ..v1::Attr::default() }),
-            Event::Exec(v1::Exec { file, ..v1::Exec::default() }),
+            Event::Exec(v1::Exec { file: file.clone(), ..v1::Exec::default() }),
+            Event::Create(v1::Create { from: file.clone(), ..v1::Create::default() }),
+            Event::Truncate(v1::Truncate { file: file.clone(), ..v1::Truncate::default() }),
+            Event::Mmap(v1::Mmap { file: file.clone(), ..v1::Mmap::default() }),
+            Event::Mount(v1::Mount { target: file.clone(), ..v1::Mount::default() }),
+            Event::Module(v1::Module { file, ..v1::Module::default() }),
         ];
         for event in events {
             refused(&batch(v1::Record { event: Some(event), ..v1::Record::default() }), "aliases");

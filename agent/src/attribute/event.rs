@@ -18,6 +18,7 @@ pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
                 truncated: *truncated,
                 flags: *flags,
                 writable: *writable,
+                ..v1::Open::default()
             })
         }
         Event::Modify { file: changed, syscall } => record::Event::Modify(v1::Modify {
@@ -26,18 +27,23 @@ pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
             syscall: *syscall,
             via_kernel: seen.task.kernel_thread || seen.task.io_worker,
         }),
-        Event::Create { file: made, outcome } => {
-            record::Event::Create(v1::Create { file: file(made), outcome: (*outcome).into() })
-        }
-        Event::Unlink { file: removed, outcome } => {
-            record::Event::Unlink(v1::Unlink { file: file(removed), outcome: (*outcome).into() })
-        }
+        Event::Create { file: made, outcome } => record::Event::Create(v1::Create {
+            file: file(made),
+            outcome: (*outcome).into(),
+            ..v1::Create::default()
+        }),
+        Event::Unlink { file: removed, outcome } => record::Event::Unlink(v1::Unlink {
+            file: file(removed),
+            outcome: (*outcome).into(),
+            ..v1::Unlink::default()
+        }),
         Event::Rename { from, to, replaced, exchange, outcome } => record::Event::Rename(v1::Rename {
             from: file(from),
             to: file(to),
             replaced: replaced.as_ref().and_then(file),
             exchange: *exchange,
             outcome: (*outcome).into(),
+            ..v1::Rename::default()
         }),
         Event::Attr { file: changed, outcome, mode, new_uid, new_gid } => record::Event::Attr(v1::Attr {
             file: file(changed),
@@ -46,23 +52,26 @@ pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
             mode: *mode,
             uid: *new_uid,
             gid: *new_gid,
+            ..v1::Attr::default()
         }),
         Event::Exec { file: program, called_as, before, .. } => {
             let (memfd, deleted) = is_nameless(mounts, program);
             record::Event::Exec(v1::Exec {
                 file: file(program),
                 called_as: called_as.clone(),
-                interpreter: Vec::new(),
                 memfd,
                 deleted,
                 before: Some(exec_id(before)),
+                ..v1::Exec::default()
             })
         }
         Event::Exit { status } => record::Event::Exit(v1::Exit {
             status: *status,
             lived: seen.at.saturating_sub(seen.task.id.start),
         }),
-        Event::Uncovered { entry } => record::Event::Uncovered(v1::Uncovered { entry: (*entry).into() }),
+        Event::Uncovered { entry } => {
+            record::Event::Uncovered(v1::Uncovered { entry: (*entry).into(), ..v1::Uncovered::default() })
+        }
         Event::Fork { .. } => return None,
     })
 }

@@ -146,7 +146,12 @@ impl<H: Host> Attribution<H> {
         if let Event::Exit { .. } = seen.event {
             self.processes.end(key, seen.at);
         }
-        let source = v1::Source { cpu: seen.cpu, ring: seen.ring.into(), ring_sequence: seen.sequence };
+        let source = v1::Source {
+            cpu: seen.cpu,
+            ring: seen.ring.into(),
+            ring_sequence: seen.sequence,
+            ..v1::Source::default()
+        };
         Some(Attributed { at: seen.at, subject, source, event, private })
     }
 

@@ -437,7 +437,11 @@ severity = "low"
 
     #[test]
     fn a_refused_attempt_is_an_alert_that_says_so() {
-        let event = Event::Unlink(v1::Unlink { file: file("/etc/motd"), outcome: Outcome::Refused.into() });
+        let event = Event::Unlink(v1::Unlink {
+            file: file("/etc/motd"),
+            outcome: Outcome::Refused.into(),
+            ..v1::Unlink::default()
+        });
         let judged = judge(&policy(), seen(event));
         assert_eq!(say(&judged), "alert high [configuration] protected");
         assert!(judged.record.verdict.unwrap().reason.contains("refused"));
@@ -560,9 +564,16 @@ severity = "low"
             let event = match kind {
                 0 => Event::Open(v1::Open { file: a, outcome, ..v1::Open::default() }),
                 1 => Event::Modify(v1::Modify { file: a, ..v1::Modify::default() }),
-                2 => Event::Create(v1::Create { file: a, outcome }),
-                3 => Event::Unlink(v1::Unlink { file: a, outcome }),
-                4 => Event::Rename(v1::Rename { from: a, to: b, replaced: c, exchange: memfd, outcome }),
+                2 => Event::Create(v1::Create { file: a, outcome, ..v1::Create::default() }),
+                3 => Event::Unlink(v1::Unlink { file: a, outcome, ..v1::Unlink::default() }),
+                4 => Event::Rename(v1::Rename {
+                    from: a,
+                    to: b,
+                    replaced: c,
+                    exchange: memfd,
+                    outcome,
+                    ..v1::Rename::default()
+                }),
                 5 => Event::Attr(v1::Attr { file: a, outcome, ..v1::Attr::default() }),
                 6 => Event::Exec(v1::Exec { file: a, memfd, deleted, ..v1::Exec::default() }),
                 _ => Event::Exit(v1::Exit::default()),

@@ -82,6 +82,7 @@ impl Pending {
                 count: line.count,
                 hook: line.hook.clone(),
                 since: line.since,
+                ..v1::Lost::default()
             })),
             ..v1::Record::default()
         })

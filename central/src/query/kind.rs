@@ -7,7 +7,7 @@ use graven_record::v1::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(u8);
 
-const KINDS: [(&str, u8); 15] = [
+const KINDS: [(&str, u8); 22] = [
     ("open", 16),
     ("modify", 17),
     ("create", 18),
@@ -23,6 +23,13 @@ const KINDS: [(&str, u8); 15] = [
     ("stop", 28),
     ("clock", 29),
     ("policy_change", 30),
+    ("truncate", 31),
+    ("mmap", 32),
+    ("mount", 33),
+    ("login", 34),
+    ("module", 35),
+    ("bpf", 36),
+    ("tamper", 37),
 ];
 
 impl Kind {
@@ -75,7 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_schema() {
+    fn words_and_numbers_are_those_of_the_schema() {
+        let schema = include_str!("../../../record/proto/record.proto");
+        let kinds = schema.split("oneof event {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let kinds = kinds.lines().filter_map(|line| {
+            let (field, number) = line.trim().strip_suffix(';')?.split_once(" = ")?;
+            Some((field.split_once(' ')?.1, number.parse().ok()?))
+        });
+        assert_eq!(kinds.collect::<Vec<_>>(), KINDS);
+    }
+
+    #[test]
+    fn a_record_is_of_the_kind_of_its_event() {
         assert_eq!(Kind::of(&crate::fixture::modify("/a")).name(), "modify");
         assert_eq!(Kind::of(&Record::default()), Kind::UNKNOWN);
     }

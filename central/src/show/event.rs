@@ -71,14 +71,11 @@ fn dress_of(line: &Line) -> Style {
 }
 
 fn what(line: &Line, look: Look) -> String {
-    let mut parts = vec![line.verb.to_owned()];
-    if !line.outcome.is_empty() {
-        parts.push(format!("({})", line.outcome));
-    }
-    if !line.paths.is_empty() {
-        parts.push(look.dress(&line.paths.join(" → "), Style::new().bold()));
-    }
-    parts.join(" ")
+    let paths = match line.paths.as_slice() {
+        [] => String::new(),
+        paths => format!(" {}", look.dress(&paths.join(" → "), Style::new().bold())),
+    };
+    format!("{}{}{paths}{}", line.verb, line.outcome_words(), line.detail_words())
 }
 
 fn who(line: &Line, look: Look) -> String {

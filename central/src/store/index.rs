@@ -75,16 +75,16 @@ fn name_and_number(name: &str, uid: u32) -> String {
     if name.is_empty() { uid.to_string() } else { format!("{}\n{uid}", name.replace('\n', " ")) }
 }
 
-/// A rename has two, of which the record's view gives the first two: from and to.
+/// A rename has two, and so have a hard link, a bind mount and the start of a script; no record has more.
 fn paths(record: &Record) -> (Vec<u8>, Vec<u8>) {
-    let mut paths = event::files(record).into_iter().map(|file| file.path.clone());
+    let mut paths = event::paths(record).into_iter().map(<[u8]>::to_vec);
     (paths.next().unwrap_or_default(), paths.next().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use graven_record::v1::record::Event;
-    use graven_record::v1::{Process, Rename, Subject};
+    use graven_record::v1::{Create, Exec, Lost, Mount, Process, Rename, Subject};
 
     use super::*;
     use crate::fixture::file;
@@ -95,6 +95,24 @@ mod tests {
         let record = Record { event: Some(Event::Rename(event)), ..Record::default() };
         let entry = Entry::of(&record, 0);
         assert_eq!((entry.path.as_slice(), entry.path2.as_slice()), (&b"/a"[..], &b"/b"[..]));
+    }
+
+    #[test]
+    fn what_reaches_a_file_by_another_name_is_found_by_both() {
+        let paths_of = |event| paths(&Record { event: Some(event), ..Record::default() });
+        let both = (b"/new".to_vec(), b"/old".to_vec());
+        let link = Create { file: Some(file("/new")), from: Some(file("/old")), ..Create::default() };
+        assert_eq!(paths_of(Event::Create(link)), both);
+        let bind = Mount { target: Some(file("/new")), source: b"/old".to_vec(), ..Mount::default() };
+        assert_eq!(paths_of(Event::Mount(bind)), both);
+        let tmpfs = Mount { target: Some(file("/new")), source: b"tmpfs".to_vec(), ..Mount::default() };
+        assert_eq!(paths_of(Event::Mount(tmpfs)), (b"/new".to_vec(), Vec::new()));
+        let script = Exec { file: Some(file("/new")), script: b"/old".to_vec(), ..Exec::default() };
+        assert_eq!(paths_of(Event::Exec(script)), both);
+        let loaded = Exec { file: Some(file("/new")), loaded: b"/old".to_vec(), ..Exec::default() };
+        assert_eq!(paths_of(Event::Exec(loaded)), both);
+        let lost = Lost { directory: b"/new".to_vec(), ..Lost::default() };
+        assert_eq!(paths_of(Event::Lost(lost)), (b"/new".to_vec(), Vec::new()));
     }
 
     #[test]

@@ -32,10 +32,10 @@ pub(crate) fn shown_or_unknown(file: Option<&File>) -> String {
     file.map_or_else(|| "a file that is not named".to_owned(), shown)
 }
 
-/// "alice opened X", "alice was refused to open X", "alice opened X, says the call".
+/// "alice opened X", "alice was refused: open X", "alice opened X, as the call reported".
 pub(crate) fn act(who: &str, outcome: Outcome, done: &str, to_do: &str, object: &str) -> String {
     match outcome {
-        Outcome::Refused => format!("{who} was refused to {to_do} {object}"),
+        Outcome::Refused => format!("{who} was refused: {to_do} {object}"),
         Outcome::Reported => format!("{who} {done} {object}, as the call reported"),
         Outcome::Success | Outcome::Unspecified => format!("{who} {done} {object}"),
     }

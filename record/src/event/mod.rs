@@ -26,6 +26,13 @@ mod start;
 mod stop;
 mod clock;
 mod policy_change;
+mod truncate;
+mod mmap;
+mod mount;
+mod login;
+mod module;
+mod bpf;
+mod tamper;
 
 /// What a kind of event knows of itself.
 pub(crate) trait View {
@@ -37,9 +44,21 @@ pub(crate) trait View {
     fn outcome(&self) -> Outcome {
         Outcome::Success
     }
+    /// How many more refusals of the same kind in the same directory this record stands for.
+    fn folded(&self) -> u32 {
+        0
+    }
     /// The files that it is about, in the order in which people read them.
     fn files(&self) -> Vec<&File> {
         Vec::new()
+    }
+    /// The paths by which people look for it: those of its files, and others that it names.
+    fn paths(&self) -> Vec<&[u8]> {
+        self.files().into_iter().map(|file| file.path.as_slice()).collect()
+    }
+    /// What a line says behind the verb and the files, in a few words; empty when they say it all.
+    fn detail(&self) -> String {
+        String::new()
     }
     /// One sentence without an end; `who` did it.
     fn sentence(&self, who: &str, scene: &Scene<'_>) -> String;
@@ -67,6 +86,13 @@ pub fn word(record: &Record) -> &'static str {
         Some(Event::Stop(_)) => "stop",
         Some(Event::Clock(_)) => "clock",
         Some(Event::PolicyChange(_)) => "policy_change",
+        Some(Event::Truncate(_)) => "truncate",
+        Some(Event::Mmap(_)) => "mmap",
+        Some(Event::Mount(_)) => "mount",
+        Some(Event::Login(_)) => "login",
+        Some(Event::Module(_)) => "module",
+        Some(Event::Bpf(_)) => "bpf",
+        Some(Event::Tamper(_)) => "tamper",
         None => "unknown",
     }
 }
@@ -74,6 +100,11 @@ pub fn word(record: &Record) -> &'static str {
 /// The files that a record is about, the acted-on first; none for the logger's own.
 pub fn files(record: &Record) -> Vec<&File> {
     view(record).files()
+}
+
+/// The paths that a record is looked for by, those of its files first.
+pub fn paths(record: &Record) -> Vec<&[u8]> {
+    view(record).paths()
 }
 
 pub(crate) fn view(record: &Record) -> &dyn View {
@@ -93,13 +124,25 @@ pub(crate) fn view(record: &Record) -> &dyn View {
         Some(Event::Stop(event)) => event,
         Some(Event::Clock(event)) => event,
         Some(Event::PolicyChange(event)) => event,
+        Some(Event::Truncate(event)) => event,
+        Some(Event::Mmap(event)) => event,
+        Some(Event::Mount(event)) => event,
+        Some(Event::Login(event)) => event,
+        Some(Event::Module(event)) => event,
+        Some(Event::Bpf(event)) => event,
+        Some(Event::Tamper(event)) => event,
         None => &Newer,
     }
 }
 
 /// The record as one plain sentence, with the policy's reason behind it.
 pub(crate) fn message(envelope: &Envelope<'_>, record: &Record) -> String {
-    let sentence = view(record).sentence(&who(record), &Scene::new(envelope, record));
+    let view = view(record);
+    let sentence = view.sentence(&who(record), &Scene::new(envelope, record));
+    let sentence = match view.folded() {
+        0 => sentence,
+        more => format!("{sentence}, and {more} more like it in the same directory"),
+    };
     match record.verdict.as_ref().map(|v| v.reason.as_str()) {
         None | Some("") => sentence,
         Some(reason) if restates(record, &sentence, reason) => sentence,

@@ -26,6 +26,10 @@ impl View for Open {
         Outcome::try_from(self.outcome).unwrap_or_default()
     }
 
+    fn folded(&self) -> u32 {
+        self.folded
+    }
+
     fn files(&self) -> Vec<&File> {
         self.file.iter().collect()
     }

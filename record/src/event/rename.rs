@@ -17,6 +17,10 @@ impl View for Rename {
         Outcome::try_from(self.outcome).unwrap_or_default()
     }
 
+    fn folded(&self) -> u32 {
+        self.folded
+    }
+
     fn files(&self) -> Vec<&File> {
         self.from.iter().chain(&self.to).collect()
     }

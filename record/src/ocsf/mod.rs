@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::event::{self, file};
 use crate::id::{BootId, HostId, Lane, ProgramRun};
-use crate::v1::{self, Outcome, Record};
+use crate::v1::{self, Entry, Outcome, Record};
 
 mod json;
 pub(crate) mod class;
@@ -61,6 +61,9 @@ pub fn render(envelope: &Envelope<'_>, record: &Record) -> Value {
     out.put("time", scene.time());
     control::severity(&scene, &mut out);
     status(view.outcome(), &mut out);
+    if view.folded() != 0 {
+        out.put("count", 1 + u64::from(view.folded()));
+    }
     out.put("message", event::message(envelope, record));
     out.object("metadata", metadata::object(&scene));
     out.object("actor", actor::object(&scene));
@@ -101,9 +104,23 @@ fn unmapped(scene: &Scene<'_>) -> Object {
         object.put("cpu", source.cpu).text("ring", &word_of("RING_", source.ring().as_str_name()));
         object.number("sequence", source.ring_sequence);
         out.object("source", object);
+        out.text("entry", entry(source.entry())).text("call", &source.call);
     }
+    out.number("folded", event::view(record).folded());
     out.maybe("frame_sha256", scene.envelope.frame_hash.map(hex::encode));
     out
+}
+
+/// How the kernel was entered, in the kernel's spelling.
+fn entry(entry: Entry) -> &'static str {
+    match entry {
+        Entry::Unspecified => "",
+        Entry::Native => "native",
+        Entry::Compat => "compat",
+        Entry::X32 => "x32",
+        Entry::IoUring => "io_uring",
+        Entry::UnknownCall => "unknown_call",
+    }
 }
 
 /// The schema's enum names are `PREFIX_WORD`; in JSON and text the word stands alone, in small letters.

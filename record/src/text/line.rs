@@ -29,8 +29,12 @@ pub struct Line {
     pub verb: &'static str,
     /// `refused` or `reported`; empty when it succeeded.
     pub outcome: &'static str,
+    /// How many more refusals of the same kind in the same directory it stands for.
+    pub folded: u32,
     /// On what; two for a rename. Empty for the logger's own records.
     pub paths: Vec<String>,
+    /// What verb and paths do not say, in a few words: a file system, a flag, a signal. Often empty.
+    pub detail: String,
     /// `comm[pid]`; empty for the logger's own records.
     pub process: String,
     /// Who, in a few words.
@@ -65,7 +69,9 @@ pub fn line(envelope: &Envelope<'_>, record: &Record) -> Line {
             Outcome::Reported => "reported",
             Outcome::Success | Outcome::Unspecified => "",
         },
+        folded: view.folded(),
         paths: view.files().into_iter().map(file::shown).collect(),
+        detail: view.detail(),
         process: subject.and_then(|s| s.process.as_ref()).map(program).unwrap_or_default(),
         user: who(record),
         ancestors: ancestors.iter().take(MAX_ANCESTORS).map(program).collect(),
@@ -122,11 +128,8 @@ impl fmt::Display for Line {
         if self.paths.is_empty() {
             return self.fmt_message(f);
         }
-        write!(f, " {}", self.verb)?;
-        if !self.outcome.is_empty() {
-            write!(f, " ({})", self.outcome)?;
-        }
-        write!(f, " {}", self.paths.join(" -> "))?;
+        write!(f, " {}{} {}", self.verb, self.outcome_words(), self.paths.join(" -> "))?;
+        f.write_str(&self.detail_words())?;
         write!(f, " by {} user {}", self.process, self.user)?;
         self.fmt_ancestors(f)?;
         match (self.rule.as_str(), self.reason.as_str()) {
@@ -139,6 +142,21 @@ impl fmt::Display for Line {
 }
 
 impl Line {
+    /// ` (refused)`, ` (refused, 12 more)`; empty when it simply succeeded. Goes behind the verb.
+    pub fn outcome_words(&self) -> String {
+        match (self.outcome, self.folded) {
+            ("", 0) => String::new(),
+            (outcome, 0) => format!(" ({outcome})"),
+            ("", more) => format!(" ({more} more)"),
+            (outcome, more) => format!(" ({outcome}, {more} more)"),
+        }
+    }
+
+    /// ` (tmpfs)`; empty when there is nothing more to say. Goes behind the paths.
+    pub fn detail_words(&self) -> String {
+        if self.detail.is_empty() { String::new() } else { format!(" ({})", self.detail) }
+    }
+
     /// What is about no file says it all in its sentence, the reason included.
     fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, " {}", self.message)?;

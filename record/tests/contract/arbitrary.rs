@@ -117,9 +117,9 @@ fn change() -> BoxedStrategy<Event> {
     let three = (any::<bool>(), any::<bool>(), any::<bool>());
     let owner = (option::of(any::<u32>()), option::of(any::<u32>()), option::of(any::<u32>()));
     prop_oneof![
-        (file(), number(), three, any::<u32>()).prop_map(
-            |(file, outcome, (created, truncated, writable), flags)| {
-                Event::Open(v1::Open { file, outcome, created, truncated, flags, writable })
+        (file(), number(), three, any::<u32>(), any::<u32>()).prop_map(
+            |(file, outcome, (created, truncated, writable), flags, folded)| {
+                Event::Open(v1::Open { file, outcome, created, truncated, flags, writable, folded })
             }
         ),
         (file(), prop_oneof![text(), Just("write".to_owned())], any::<i32>(), any::<bool>()).prop_map(
@@ -130,21 +130,114 @@ fn change() -> BoxedStrategy<Event> {
                 via_kernel
             })
         ),
-        (file(), number()).prop_map(|(file, outcome)| Event::Create(v1::Create { file, outcome })),
-        (file(), number()).prop_map(|(file, outcome)| Event::Unlink(v1::Unlink { file, outcome })),
-        (file(), file(), file(), any::<bool>(), number()).prop_map(
-            |(from, to, replaced, exchange, outcome)| {
-                Event::Rename(v1::Rename { from, to, replaced, exchange, outcome })
+        (file(), number(), number(), file(), bytes(), any::<u32>()).prop_map(
+            |(file, outcome, kind, from, target, folded)| {
+                Event::Create(v1::Create { file, outcome, kind, from, target, folded })
             }
         ),
-        (file(), number(), number(), owner).prop_map(|(file, outcome, kind, (mode, uid, gid))| {
-            Event::Attr(v1::Attr { file, outcome, kind, mode, uid, gid })
+        (file(), number(), any::<u32>()).prop_map(|(file, outcome, folded)| Event::Unlink(v1::Unlink {
+            file,
+            outcome,
+            folded
+        })),
+        (file(), file(), file(), any::<bool>(), number(), any::<u32>()).prop_map(
+            |(from, to, replaced, exchange, outcome, folded)| {
+                Event::Rename(v1::Rename { from, to, replaced, exchange, outcome, folded })
+            }
+        ),
+        (file(), number(), number(), owner, xattr(), any::<u64>(), any::<u32>()).prop_map(
+            |(file, outcome, kind, (mode, uid, gid), name, flags, folded)| {
+                Event::Attr(v1::Attr { file, outcome, kind, mode, uid, gid, name, flags, folded })
+            }
+        ),
+        (file(), number(), any::<u32>()).prop_map(|(file, outcome, folded)| Event::Truncate(v1::Truncate {
+            file,
+            outcome,
+            folded
+        })),
+        (file(), number(), any::<bool>()).prop_map(|(file, outcome, executable)| Event::Mmap(v1::Mmap {
+            file,
+            outcome,
+            executable
+        })),
+    ]
+    .boxed()
+}
+
+/// Names of extended attributes, some of which say who may do what.
+fn xattr() -> BoxedStrategy<Vec<u8>> {
+    prop_oneof![bytes(), "(security|trusted|user)\\.[a-z]{0,8}".prop_map(String::into_bytes)].boxed()
+}
+
+fn exec() -> BoxedStrategy<Event> {
+    let names = (bytes(), bytes(), bytes(), bytes(), bytes());
+    (file(), names, any::<bool>(), any::<bool>(), option::of(run()))
+        .prop_map(|(file, names, memfd, deleted, before)| {
+            let (called_as, interpreter, cwd, script, loaded) = names;
+            Event::Exec(v1::Exec {
+                file,
+                called_as,
+                interpreter,
+                memfd,
+                deleted,
+                before,
+                cwd,
+                script,
+                loaded,
+            })
+        })
+        .boxed()
+}
+
+/// A word that the record's words have a sentence for, or any.
+fn operation() -> BoxedStrategy<String> {
+    let known = prop::sample::select(vec![
+        "load",
+        "unload",
+        "kexec",
+        "prog-load",
+        "link-create",
+        "obj-pin",
+        "signal",
+        "ptrace",
+        "process_vm_writev",
+    ]);
+    prop_oneof![text(), known.prop_map(str::to_owned)].boxed()
+}
+
+/// What acts on the host as a whole.
+fn host() -> BoxedStrategy<Event> {
+    prop_oneof![
+        (number(), number(), file(), bytes(), text(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+            |(kind, outcome, target, source, filesystem, flags, namespace, initial_namespace)| {
+                Event::Mount(v1::Mount {
+                    kind,
+                    outcome,
+                    target,
+                    source,
+                    filesystem,
+                    flags,
+                    namespace,
+                    initial_namespace,
+                })
+            }
+        ),
+        (option::of(any::<u32>()), any::<u32>(), text(), any::<u32>(), any::<bool>()).prop_map(
+            |(before, loginuid, user, session, forgeable)| {
+                Event::Login(v1::Login { before, loginuid, user, session, forgeable })
+            }
+        ),
+        (operation(), bytes(), file(), number()).prop_map(|(operation, name, file, outcome)| {
+            Event::Module(v1::Module { operation, name, file, outcome })
         }),
-        (file(), bytes(), bytes(), any::<bool>(), any::<bool>(), option::of(run())).prop_map(
-            |(file, called_as, interpreter, memfd, deleted, before)| {
-                Event::Exec(v1::Exec { file, called_as, interpreter, memfd, deleted, before })
+        (operation(), any::<u32>(), text(), bytes(), number()).prop_map(
+            |(command, number, program_type, name, outcome)| {
+                Event::Bpf(v1::Bpf { command, number, program_type, name, outcome })
             }
         ),
+        (operation(), 0_u32..40, any::<u32>(), number()).prop_map(|(operation, number, target, outcome)| {
+            Event::Tamper(v1::Tamper { operation, number, target, outcome })
+        }),
     ]
     .boxed()
 }
@@ -184,9 +277,20 @@ fn policy() -> BoxedStrategy<Option<v1::Policy>> {
 fn own() -> BoxedStrategy<Event> {
     prop_oneof![
         (any::<i32>(), any::<u64>()).prop_map(|(status, lived)| Event::Exit(v1::Exit { status, lived })),
-        number().prop_map(|entry| Event::Uncovered(v1::Uncovered { entry })),
-        (text(), any::<u64>(), text(), any::<u64>())
-            .prop_map(|(kind, count, hook, since)| Event::Lost(v1::Lost { kind, count, hook, since })),
+        (number(), any::<i64>())
+            .prop_map(|(entry, number)| Event::Uncovered(v1::Uncovered { entry, number })),
+        (text(), any::<u64>(), text(), vec(any::<u64>(), 3), bytes(), text()).prop_map(
+            |(kind, count, hook, times, directory, event)| Event::Lost(v1::Lost {
+                kind,
+                count,
+                hook,
+                since: times[0],
+                directory,
+                first: times[1],
+                last: times[2],
+                event
+            })
+        ),
         (bytes(), bytes())
             .prop_map(|(statement, signature)| Event::EpochStart(v1::EpochStart { statement, signature })),
         (hooks(), vec(text(), 0..3), bytes(), any::<u64>()).prop_map(
@@ -212,12 +316,10 @@ fn verdict() -> BoxedStrategy<v1::Verdict> {
 /// Any record, of any kind or none.
 pub(crate) fn record() -> BoxedStrategy<v1::Record> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
-    let source = (any::<u32>(), number(), any::<u64>()).prop_map(|(cpu, ring, ring_sequence)| v1::Source {
-        cpu,
-        ring,
-        ring_sequence,
-    });
-    let event = option::weighted(0.95, prop_oneof![change(), own()]);
+    let source = (any::<u32>(), number(), any::<u64>(), number(), text()).prop_map(
+        |(cpu, ring, ring_sequence, entry, call)| v1::Source { cpu, ring, ring_sequence, entry, call },
+    );
+    let event = option::weighted(0.95, prop_oneof![change(), exec(), host(), own()]);
     (numbers, option::weighted(0.8, subject()), option::weighted(0.8, verdict()), option::of(source), event)
         .prop_map(|((sequence, time, boot_time), subject, verdict, source, event)| v1::Record {
             sequence,

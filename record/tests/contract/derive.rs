@@ -11,7 +11,7 @@ use crate::table;
 /// What Graven's JSON uses; everything else is left out of the table.
 const CLASSES: [&str; 4] =
     ["base_event", "system/file_activity", "system/process_activity", "system/event_log_activity"];
-const OBJECTS: [&str; 18] = [
+const OBJECTS: [&str; 19] = [
     "account",
     "actor",
     "container",
@@ -22,6 +22,7 @@ const OBJECTS: [&str; 18] = [
     "group",
     "image",
     "metadata",
+    "module",
     "object",
     "os",
     "policy",

@@ -1,4 +1,4 @@
-//! Inputs that never change: one record of each kind, and what a frame needs.
+//! Inputs that never change: one record of each kind of the first schema, and what a frame needs.
 
 use ed25519_dalek::SigningKey;
 use graven_record::epoch;
@@ -9,6 +9,8 @@ use graven_record::ocsf::{self, Envelope};
 use graven_record::text::{self, Line};
 use graven_record::v1::{self, record::Event};
 use serde_json::Value;
+
+use crate::grown;
 
 /// The moment of the first record, by both clocks.
 pub(crate) const WALL: u64 = 1_795_305_601_123_456_789;
@@ -57,7 +59,7 @@ fn policy(version: &str) -> v1::Policy {
     }
 }
 
-fn process(pid: u32, exec: u32, exe: &[u8], comm: &[u8]) -> v1::Process {
+pub(crate) fn process(pid: u32, exec: u32, exe: &[u8], comm: &[u8]) -> v1::Process {
     v1::Process {
         id: Some(v1::ExecId { pid, start: BOOT_TIME - u64::from(10_000 - pid) * 1_000_000, exec }),
         exe: exe.into(),
@@ -103,7 +105,7 @@ pub(crate) fn subject() -> v1::Subject {
     }
 }
 
-fn container() -> v1::Subject {
+pub(crate) fn container() -> v1::Subject {
     v1::Subject {
         process: Some(v1::Process {
             arguments: 3,
@@ -187,7 +189,7 @@ fn epoch_start() -> v1::EpochStart {
     epoch::certify(&statement, &start_key())
 }
 
-fn alert(severity: v1::Severity, rule: &str, reason: &str) -> Option<v1::Verdict> {
+pub(crate) fn alert(severity: v1::Severity, rule: &str, reason: &str) -> Option<v1::Verdict> {
     Some(v1::Verdict {
         decision: v1::Decision::Alert.into(),
         severity: severity.into(),
@@ -196,7 +198,7 @@ fn alert(severity: v1::Severity, rule: &str, reason: &str) -> Option<v1::Verdict
     })
 }
 
-fn log() -> Option<v1::Verdict> {
+pub(crate) fn log() -> Option<v1::Verdict> {
     Some(v1::Verdict {
         decision: v1::Decision::Log.into(),
         severity: v1::Severity::Info.into(),
@@ -205,7 +207,7 @@ fn log() -> Option<v1::Verdict> {
     })
 }
 
-/// One record of each kind, in the schema's order behind the epoch's start, which stands first in a run.
+/// One record of each kind of the first schema, in its order behind the epoch's start, which stands first in a run.
 pub(crate) fn records() -> Vec<v1::Record> {
     let success = i32::from(v1::Outcome::Success);
     let etc = || alert(v1::Severity::High, "configuration", "only cloud-init at boot may change it");
@@ -226,33 +228,33 @@ pub(crate) fn records() -> Vec<v1::Record> {
     let create = v1::Create {
         file: Some(v1::File { mode: 0o040_755, ..file(b"/etc/nginx/snippets \xff\\") }),
         outcome: success,
+        ..v1::Create::default()
     };
     let unlink = v1::Unlink {
         file: Some(file(b"/etc/\x1b]0;owned\x07\xe2\x80\xaehosts")),
         outcome: v1::Outcome::Refused.into(),
+        ..v1::Unlink::default()
     };
     let rename = v1::Rename {
         from: Some(file(b"/etc/.motd.swp")),
         to: Some(file(b"/etc/motd")),
         replaced: Some(v1::File { inode: 9, aliases: vec![b"/srv/etc/motd".into()], ..file(b"/etc/motd") }),
-        exchange: false,
         outcome: success,
+        ..v1::Rename::default()
     };
     let attr = v1::Attr {
         file: Some(v1::File { path_source: v1::PathSource::Argument.into(), ..file(b"/usr/bin/find") }),
         outcome: v1::Outcome::Reported.into(),
         kind: v1::AttrKind::Mode.into(),
         mode: Some(0o4755),
-        uid: None,
-        gid: None,
+        ..v1::Attr::default()
     };
     let exec = v1::Exec {
         file: Some(v1::File { mode: 0o100_755, ..file(b"/tmp/.x/kd") }),
         called_as: b"./kd".into(),
-        interpreter: Vec::new(),
-        memfd: false,
         deleted: true,
         before: Some(v1::ExecId { pid: 4242, start: BOOT_TIME - 5_758_000_000, exec: 6 }),
+        ..v1::Exec::default()
     };
     let exec_subject = v1::Subject {
         process: Some(v1::Process { arguments: 2, ..process(4242, 7, b"/tmp/.x/kd", b"kd") }),
@@ -289,7 +291,7 @@ pub(crate) fn records() -> Vec<v1::Record> {
         (
             someone,
             alert(v1::Severity::Medium, "", "what it does is not seen"),
-            Event::Uncovered(v1::Uncovered { entry: v1::Entry::Compat.into() }),
+            Event::Uncovered(v1::Uncovered { entry: v1::Entry::Compat.into(), ..v1::Uncovered::default() }),
         ),
         (
             None,
@@ -297,8 +299,8 @@ pub(crate) fn records() -> Vec<v1::Record> {
             Event::Lost(v1::Lost {
                 kind: "protected".into(),
                 count: 42,
-                hook: String::new(),
                 since: BOOT_TIME - 1_000_000_000,
+                ..v1::Lost::default()
             }),
         ),
         (None, log(), Event::Start(start)),
@@ -314,28 +316,35 @@ pub(crate) fn records() -> Vec<v1::Record> {
             }),
         ),
     ];
-    let mut sequence = 0;
-    plain
-        .into_iter()
-        .map(|(subject, verdict, event)| {
-            sequence += 1;
-            let source = subject.is_some().then(|| v1::Source {
-                cpu: 3,
-                ring: v1::Ring::Protected.into(),
-                ring_sequence: 100 + sequence,
-            });
-            let at = sequence * 1_000_000_007;
-            v1::Record {
-                sequence,
-                time: WALL + at,
-                boot_time: BOOT_TIME + at,
-                subject,
-                verdict,
-                source,
-                event: Some(event),
-            }
-        })
-        .collect()
+    plain.into_iter().zip(1..).map(|(plain, sequence)| whole(sequence, plain)).collect()
+}
+
+/// Who did it, what came of it, what it is.
+pub(crate) type Plain = (Option<v1::Subject>, Option<v1::Verdict>, Event);
+
+/// With the numbers and times of its place.
+pub(crate) fn whole(sequence: u64, (subject, verdict, event): Plain) -> v1::Record {
+    let source = subject.is_some().then(|| v1::Source {
+        cpu: 3,
+        ring: v1::Ring::Protected.into(),
+        ring_sequence: 100 + sequence,
+        ..v1::Source::default()
+    });
+    let at = sequence * 1_000_000_007;
+    v1::Record {
+        sequence,
+        time: WALL + at,
+        boot_time: BOOT_TIME + at,
+        subject,
+        verdict,
+        source,
+        event: Some(event),
+    }
+}
+
+/// Those records, and the ones that the schema grew by.
+pub(crate) fn all() -> Vec<v1::Record> {
+    records().into_iter().chain(grown::records()).collect()
 }
 
 pub(crate) fn batch() -> v1::Batch {
@@ -391,7 +400,7 @@ pub(crate) fn line(record: &v1::Record) -> Line {
 
 /// The fixed record of a kind.
 pub(crate) fn record(kind: &str) -> v1::Record {
-    records().into_iter().find(|record| event::word(record) == kind).unwrap()
+    all().into_iter().find(|record| event::word(record) == kind).unwrap()
 }
 
 pub(crate) fn rendered(kind: &str) -> Value {

@@ -11,8 +11,10 @@ use graven_record::frame::Frame;
 use graven_record::id::Lane;
 use prost::Message;
 
-use crate::fixed;
+use crate::{fixed, grown};
 
+/// The same of the frame of the records that the schema grew by.
+const GROWN_HASH: &str = "b3094e77005c9c2b7faa487fdff39e2d4a4b4fa612520659280c49362c0b4f9c";
 /// The frames' hashes as they were when version 1 was made: SHA-256("graven/frame/1\n" ‖ header).
 const HASHES: [(Lane, &str); 2] = [
     (Lane::Protected, "b420aad3c51f1774a4aaa2636d631bf06091d709e7c33b9f00cc4cea586a3959"),
@@ -73,15 +75,32 @@ fn frames_of_version_1_are_read() {
 }
 
 #[test]
+fn what_the_schema_grew_by_is_byte_for_byte_as_it_was() {
+    let made = grown::batch().encode_to_vec();
+    if writing() {
+        fs::write(path("batch-v1-grown.bin"), &made).unwrap();
+        fs::write(path("frame-v1-grown.bin"), grown::frame().bytes()).unwrap();
+    }
+    assert_eq!(golden("batch-v1-grown.bin"), made);
+    let bytes = golden("frame-v1-grown.bin");
+    let frame = Frame::parse(&bytes).unwrap();
+    frame.verify(&fixed::epoch_key().verifying_key()).unwrap();
+    assert_eq!(frame.batch().unwrap(), grown::batch());
+    assert_eq!(frame.private().unwrap(), fixed::private());
+    assert_eq!(hex::encode(frame.header().hash()), GROWN_HASH);
+}
+
+#[test]
 fn json_of_each_kind_is_as_it_was() {
-    for record in fixed::records() {
+    let plain = fixed::records().into_iter().map(|record| (event::word(&record), record));
+    for (name, record) in plain.chain(grown::named()) {
         let json = serde_json::to_string_pretty(&fixed::render(&record)).unwrap() + "\n";
-        compare(&format!("{}.json", event::word(&record)), &json);
+        compare(&format!("{name}.json"), &json);
     }
 }
 
 #[test]
 fn lines_of_each_kind_are_as_they_were() {
-    let lines: String = fixed::records().iter().map(|record| format!("{}\n", fixed::line(record))).collect();
+    let lines: String = fixed::all().iter().map(|record| format!("{}\n", fixed::line(record))).collect();
     compare("lines.txt", &lines);
 }

@@ -1,5 +1,7 @@
 //! What is rendered is OCSF 1.8.0, for every kind and for records that no honest host writes.
 
+use std::collections::BTreeSet;
+
 use graven_record::event;
 use graven_record::id::Lane;
 use graven_record::ocsf::{self, Envelope};
@@ -13,14 +15,14 @@ use crate::{arbitrary, fixed};
 
 #[test]
 fn each_kind_is_an_event_of_the_schema() {
-    for record in fixed::records() {
+    for record in fixed::all() {
         assert_eq!(faults(&fixed::render(&record)), Vec::<String>::new(), "{}", event::word(&record));
     }
 }
 
 #[test]
 fn there_is_a_fixed_record_of_each_kind() {
-    let kinds: Vec<_> = fixed::records().iter().map(event::word).collect();
+    let kinds: BTreeSet<_> = fixed::all().iter().map(event::word).collect();
     let schema = include_str!("../../proto/record.proto");
     let oneof = schema.split("oneof event {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
     let named: Vec<_> = oneof.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
@@ -46,6 +48,13 @@ fn classes_and_activities_are_those_of_the_event_table() {
         ("stop", 100_807),
         ("clock", 100_899),
         ("policy_change", 100_899),
+        ("truncate", 100_103),
+        ("mmap", 100_103),
+        ("mount", 100_112),
+        ("login", 100_799),
+        ("module", 100_799),
+        ("bpf", 100_799),
+        ("tamper", 100_799),
     ];
     for (kind, type_uid) in expected {
         assert_eq!(fixed::rendered(kind)["type_uid"], type_uid, "{kind}");
@@ -75,6 +84,88 @@ fn an_alert_carries_the_policy_and_the_rule() {
 fn a_refused_attempt_is_a_failure() {
     assert_eq!(fixed::rendered("unlink")["status_id"], 2);
     assert_eq!(fixed::rendered("attr")["status"], "Reported");
+}
+
+#[test]
+fn a_record_of_many_refusals_counts_them() {
+    let mut record = fixed::record("unlink");
+    assert_eq!(fixed::render(&record).get("count"), None);
+    let Some(v1::record::Event::Unlink(unlink)) = &mut record.event else { unreachable!() };
+    unlink.folded = u32::MAX;
+    let event = fixed::render(&record);
+    assert_eq!(
+        (&event["count"], &event["unmapped"]["folded"]),
+        (&json!(4_294_967_296_u64), &json!(u32::MAX))
+    );
+    assert!(fixed::line(&record).to_string().contains(" delete (refused, 4294967295 more) /etc/"));
+}
+
+#[test]
+fn only_names_that_say_who_may_do_what_are_security() {
+    let mut record = fixed::record("attr");
+    let mut class_of = |kind: v1::AttrKind, name: &str| {
+        let name = name.as_bytes().to_vec();
+        let attr = v1::Attr { kind: kind.into(), name, ..v1::Attr::default() };
+        record.event = Some(v1::record::Event::Attr(attr));
+        fixed::render(&record)["type_uid"].clone()
+    };
+    for name in ["security.capability", "system.posix_acl_access", "trusted.overlay.opaque"] {
+        assert_eq!(class_of(v1::AttrKind::Xattr, name), 100_107, "{name}");
+        assert_eq!(class_of(v1::AttrKind::XattrRemoved, name), 100_107, "{name}");
+    }
+    for name in ["user.security.x", "securityx", "system.other", ""] {
+        assert_eq!(class_of(v1::AttrKind::Xattr, name), 100_106, "{name}");
+    }
+    assert_eq!(class_of(v1::AttrKind::Times, ""), 100_106);
+    assert_eq!(class_of(v1::AttrKind::Flags, "security.x"), 100_106);
+}
+
+#[test]
+fn only_what_puts_other_files_at_a_place_is_a_mount() {
+    let mut record = fixed::record("mount");
+    let mut class_of = |kind: v1::MountKind| {
+        let mount = v1::Mount { kind: kind.into(), ..v1::Mount::default() };
+        record.event = Some(v1::record::Event::Mount(mount));
+        fixed::render(&record)["type_uid"].as_u64().unwrap()
+    };
+    use v1::MountKind::{Bind, Mount, Move, PivotRoot, Remount, SwapOn, Unmount};
+    assert_eq!([Mount, Bind, Move].map(&mut class_of), [100_112; 3]);
+    assert_eq!(class_of(Unmount), 100_113);
+    assert_eq!([Remount, PivotRoot, SwapOn].map(&mut class_of), [100_103; 3]);
+}
+
+#[test]
+fn a_record_says_by_which_call_and_which_entry() {
+    let said = |entry: v1::Entry, call: &str| {
+        let source = v1::Source { entry: entry.into(), call: call.into(), ..v1::Source::default() };
+        let event = fixed::render(&v1::Record { source: Some(source), ..fixed::record("open") });
+        let unmapped = event["unmapped"].as_object().unwrap();
+        ["entry", "call"].map(|name| unmapped.get(name).cloned().unwrap_or_default())
+    };
+    assert_eq!(said(v1::Entry::Native, "openat"), [json!("native"), json!("openat")]);
+    assert_eq!(said(v1::Entry::Compat, "open"), [json!("compat"), json!("open")]);
+    assert_eq!(said(v1::Entry::X32, "open")[0], "x32");
+    assert_eq!(said(v1::Entry::IoUring, "io_uring openat"), [json!("io_uring"), json!("io_uring openat")]);
+    assert_eq!(said(v1::Entry::Unspecified, ""), [Value::Null, Value::Null]);
+}
+
+#[test]
+fn the_process_of_a_tampering_is_the_one_acted_upon() {
+    let event = fixed::rendered("tamper");
+    assert_eq!(event["process"], json!({"pid": 812}));
+    assert_eq!(event["actor"]["process"]["path"], "/usr/bin/vim.basic");
+}
+
+#[test]
+fn a_loss_that_is_counted_by_place_has_its_own_times_and_actor() {
+    let mut record = fixed::record("lost");
+    let Some(v1::record::Event::Lost(lost)) = &mut record.event else { unreachable!() };
+    (lost.first, lost.last) = (lost.since + 500_000_000, lost.since + 700_000_000);
+    record.subject = Some(fixed::subject());
+    let event = fixed::render(&record);
+    let times = ["start_time", "end_time"].map(|name| event[name].as_u64().unwrap());
+    assert_eq!(times[1] - times[0], 200);
+    assert_eq!(event["actor"]["process"]["path"], "/usr/bin/vim.basic");
 }
 
 #[test]
@@ -193,6 +284,8 @@ proptest! {
         let shown = line.to_string();
         prop_assert!(!shown.chars().any(char::is_control), "{}", shown);
         prop_assert!(text::unescape(&line.message).is_some(), "{}", line.message);
+        prop_assert!(text::unescape(&line.detail).is_some(), "{}", line.detail);
+        prop_assert!(!line.detail.chars().any(char::is_control), "{}", line.detail);
     }
 
     #[test]
@@ -201,10 +294,12 @@ proptest! {
         let Some(file) = event::files(&record).first().copied().filter(|file| !file.path.is_empty()) else {
             return Ok(());
         };
-        let path = event["file"]["path"].as_str().or(event["process"]["file"]["path"].as_str()).unwrap();
+        let places = [("file", "/file/path"), ("module.file", "/module/file/path"), ("process.file", "/process/file/path")];
+        let found = places.iter().find_map(|(at, pointer)| Some((at, event.pointer(pointer)?.as_str()?)));
+        let (at, path) = found.unwrap();
         let mut all = Vec::new();
         strings(&event["unmapped"]["escaped"], &mut all);
-        let marked = all.iter().any(|at| at.ends_with("file.path"));
+        let marked = all.contains(&format!("{at}.path").as_str());
         let back = if marked { text::unescape(path).unwrap() } else { path.as_bytes().to_vec() };
         prop_assert_eq!(&back, &file.path);
 
