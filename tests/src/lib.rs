@@ -23,6 +23,7 @@ pub mod record;
 pub mod stage;
 pub mod sight;
 pub mod scene;
+pub mod tally;
 pub mod shared;
 pub mod skip;
 
