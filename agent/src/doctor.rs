@@ -8,21 +8,33 @@ use serde_json::{Value, json};
 use crate::sensor::{Hook, Sensor};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-pub const UNSEEN: [&str; 13] = [
+const UNSEEN: [&str; 11] = [
     "old values of changed attributes: this mode has no program before a call",
-    "refused attempts (EROFS, EACCES, EPERM, ETXTBSY): not recorded yet in this mode",
-    "which call it was, for the 32-bit entry, x32 and io_uring: their changes are `modify` records, and the process has an `uncovered` record",
-    "which call it was, for calls other than open, mkdir, mknod, link, symlink, unlink, rmdir, rename, chmod, chown: their changes are `modify` records",
-    "changes in procfs, sysfs and cgroupfs other than by the calls above: the kernel keeps no change time there",
+    "changes in procfs, sysfs and cgroupfs other than by the calls that are decoded: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
     "which of several hard links was used, when more than one is in memory: the record gives the number of links",
-    "that a file outside the protected places is a hard link of a protected one, when the protected name is not in memory",
-    "where a script lies that was called by a relative name: it is judged by its interpreter",
-    "mounts, also those over a protected place: what is changed through them is judged by where it appears",
-    "on file systems without multigrain times (overlay, vfat and others): changes by calls other than those above",
+    "the file of a script: it is named by what execve was given and the current directory; what stands between several interpreters is in the arguments only",
+    "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
+    "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
+    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
     "stores into a shared writable mapping after the first, and writes within one clock tick of another writer's: the kernel sets no time for them",
-    "what is written to a raw block device below a file system: the device is judged by where its node lies",
+    "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
+    "BPF maps that others change, and programs attached other than by bpf(2)",
 ];
+
+/// Likewise, where the kernel has no inode-time tracepoints (before 6.13).
+const UNSEEN_WITHOUT_WITNESS: [&str; 4] = [
+    "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name",
+    "who writes through a mapping, by asynchronous I/O (io_submit) or by io_uring: the opening of the file is recorded",
+    "changes that the kernel makes itself (core dumps, nfsd, loop devices)",
+    "names in requests of io_uring before 6.1",
+];
+
+/// What this kernel cannot show, one line each.
+pub fn unseen(witnessed: bool) -> Vec<&'static str> {
+    let without = if witnessed { &[][..] } else { &UNSEEN_WITHOUT_WITNESS };
+    UNSEEN.into_iter().chain(without.iter().copied()).collect()
+}
 
 /// Everything `doctor` found.
 #[derive(Debug)]
@@ -31,6 +43,7 @@ pub struct Report {
     preemption: String,
     lsm: String,
     hooks: Vec<Hook>,
+    witnessed: bool,
 }
 
 /// Loads and attaches everything for a moment.
@@ -42,6 +55,7 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
         preemption: preemption(),
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
         hooks: sensor.hooks().to_vec(),
+        witnessed: sensor.witnessed(),
     })
 }
 
@@ -69,7 +83,7 @@ impl Report {
         let hooks: Vec<Value> = self
             .hooks
             .iter()
-            .map(|hook| json!({"name": hook.name, "attached": hook.refused.is_none(), "reason": hook.refused, "without_it": hook.without}))
+            .map(|hook| json!({"name": hook.name, "program": hook.program, "attached": hook.refused.is_none(), "reason": hook.refused, "remark": hook.remark, "without_it": hook.without}))
             .collect();
         json!({
             "mode": "syscall",
@@ -77,7 +91,8 @@ impl Report {
             "preemption": self.preemption,
             "lsm": self.lsm,
             "hooks": hooks,
-            "unseen": UNSEEN,
+            "witnessed": self.witnessed,
+            "unseen": unseen(self.witnessed),
         })
     }
 
@@ -90,13 +105,17 @@ impl Report {
         writeln!(out, "\nhooks")?;
         for hook in &self.hooks {
             match &hook.refused {
-                None => writeln!(out, "  attached  {}", hook.name)?,
+                None if hook.program == hook.name => writeln!(out, "  attached  {}", hook.name)?,
+                None => writeln!(out, "  attached  {} ({})", hook.name, hook.program)?,
                 Some(why) => {
                     writeln!(out, "  MISSING   {}: {why}\n            not seen: {}", hook.name, hook.without)?
                 }
             }
+            if let Some(remark) = &hook.remark {
+                writeln!(out, "            {remark}")?;
+            }
         }
-        writeln!(out, "\nnot seen in this mode")?;
-        UNSEEN.iter().try_for_each(|line| writeln!(out, "  - {line}"))
+        writeln!(out, "\nnot seen in this mode on this kernel")?;
+        unseen(self.witnessed).iter().try_for_each(|line| writeln!(out, "  - {line}"))
     }
 }

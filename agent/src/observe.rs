@@ -40,7 +40,10 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
     let collector = collect(sensor.rings()?)?;
     sensor.attach()?;
-    let mut pipeline = Pipeline::new(Attribution::start()?, policy);
+    sensor.guard(&[std::process::id()])?;
+    let mut attribution = Attribution::start()?;
+    attribution.witness(sensor.witnessed());
+    let mut pipeline = Pipeline::new(attribution, policy);
     signal::stop_on_signal(collector.outgoing.clone())?;
     for hook in sensor.hooks().iter().filter(|hook| hook.refused.is_some()) {
         eprintln!("not seen on this kernel: {}", hook.without);

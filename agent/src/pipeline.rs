@@ -15,9 +15,9 @@ use graven_record::v1::Decision;
 use graven_record::v1::record::Event;
 
 use crate::attribute::{Attribution, Host, ThisHost};
-use crate::decode::{DecodeError, decode};
-use crate::policy::{Judged, Policy, judge};
-use crate::sensor::{Drain, Merge, Raw, SensorError};
+use crate::decode::{self, DecodeError, decode};
+use crate::policy::{self, Judged, Policy, judge};
+use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError};
 
 /// Rounds of the rings that wait for the stages behind. When they are all taken the rings themselves are the
 /// buffer, and what finds no room there is counted by the kernel, by kind.
@@ -45,6 +45,16 @@ impl<H: Host> Pipeline<H> {
         let judged = judge(&self.policy, attributed);
         self.remember(&judged);
         Ok(Some(judged))
+    }
+
+    /// A row of what found no room, as a record.
+    pub fn lost(&mut self, row: &Overflow) -> Result<Judged, DecodeError> {
+        let lost = decode::overflow(row).inspect_err(|_| self.undecodable += 1)?;
+        let at = lost.last;
+        let (subject, lost) = self.attribution.attribute_lost(lost);
+        let mut judged = policy::own(&self.policy, at, Event::Lost(lost));
+        judged.record.subject = Some(subject);
+        Ok(judged)
     }
 
     /// What a kept record names must stay known until its exit is a record too.

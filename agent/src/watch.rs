@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::attribute::Attribution;
 use crate::config::Config;
-use crate::doctor::UNSEEN;
+use crate::doctor::unseen;
 use crate::health::Health;
 use crate::lock::Lock;
 use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
@@ -42,10 +42,6 @@ const MAX_BINARY: u64 = 256 << 20;
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     // Anybody else cannot read the keys either, and would be told that the host is not enrolled.
-    if !rustix::process::geteuid().is_root() {
-        return Err(SensorError::NotRoot.into());
-    }
-    // First of all: whoever is not root cannot read the keys either, and would be told the wrong thing.
     if !rustix::process::geteuid().is_root() {
         return Err(SensorError::NotRoot.into());
     }
@@ -90,6 +86,10 @@ struct Watch {
     spool_says: Repeated,
     /// What the disk does not confirm.
     disk_says: Repeated,
+    /// The processes that the sensor was told are ours.
+    guarded: [u32; 2],
+    /// Losses in the rings up to the last look at their rows.
+    told: u64,
 }
 
 impl Watch {
@@ -118,7 +118,8 @@ impl Watch {
         sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
         let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
         sensor.attach()?;
-        let attribution = Attribution::start()?;
+        let mut attribution = Attribution::start()?;
+        attribution.witness(sensor.witnessed());
         let seeded = attribution.counters().seeded;
         let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
         let target = Target {
@@ -143,7 +144,10 @@ impl Watch {
             undecodable: 0,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),
+            guarded: [0; 2],
+            told: 0,
         };
+        watch.guard()?;
         let start = watch.start_record(seeded);
         watch.own_record(Event::Start(start));
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
@@ -154,7 +158,7 @@ impl Watch {
     fn start_record(&self, seeded: u64) -> v1::Start {
         let hooks = self.sensor.hooks();
         let missing = hooks.iter().filter(|hook| hook.refused.is_some());
-        let unseen = UNSEEN.into_iter().chain(missing.map(|hook| hook.without));
+        let unseen = unseen(self.sensor.witnessed()).into_iter().chain(missing.map(|hook| hook.without));
         v1::Start {
             hooks: hooks
                 .iter()
@@ -167,6 +171,36 @@ impl Watch {
             uncovered: unseen.map(str::to_owned).collect(),
             agent_hash: own_hash(),
             processes_seeded: seeded,
+        }
+    }
+
+    /// `ship` may have been started anew.
+    fn guard(&mut self) -> Result<(), SensorError> {
+        let own = [std::process::id(), self.shipper.process()];
+        if own != self.guarded {
+            self.sensor.guard(&own)?;
+            self.guarded = own;
+        }
+        Ok(())
+    }
+
+    /// Who lost records where: rows are looked at while records are being lost, and once more after that, because
+    /// those of the last second are not complete yet.
+    fn tell_losses(&mut self, lost: u64) {
+        if lost == self.told && self.sensor.is_told() {
+            return;
+        }
+        self.told = lost;
+        match self.sensor.overflows() {
+            Ok(rows) => {
+                for row in &rows {
+                    match self.pipeline.lost(row) {
+                        Ok(judged) => self.sealer.push(judged, Now::read()),
+                        Err(error) => tracing::error!("a row of losses could not be read: {error}"),
+                    }
+                }
+            }
+            Err(error) => tracing::error!("the losses cannot be read: {}", exit::in_one_line(&error)),
         }
     }
 
@@ -219,10 +253,14 @@ impl Watch {
                 for loss in self.health.losses(counters, &self.sensor.skipped()) {
                     self.sealer.lose(loss.kind, loss.count, loss.hook, now);
                 }
+                self.tell_losses(counters.lost.iter().sum());
             }
             Err(error) => {
                 tracing::error!("the sensor's counters cannot be read: {}", exit::in_one_line(&error))
             }
+        }
+        if let Err(error) = self.guard() {
+            tracing::error!("the agent's own processes are not guarded: {}", exit::in_one_line(&error));
         }
         let undecodable = self.pipeline.undecodable();
         self.sealer.lose(LossKind::Undecodable, undecodable - self.undecodable, "", now);
@@ -329,6 +367,9 @@ impl Watch {
         self.sensor.detach();
         self.rest_of(&collector.finish());
         self.look(Now::read());
+        // Detached, so that every row is complete.
+        self.sensor.complete();
+        self.tell_losses(u64::MAX);
         // First the rest, so that the last frame holds only what a full spool still takes.
         self.write(true);
         let counters = Some(self.counters());

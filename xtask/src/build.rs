@@ -67,28 +67,46 @@ pub(crate) fn prepare(repo: &Repo, stages: &mut Stages, install: Install) -> Res
 /// Stages of [`prepare`].
 pub(crate) const PREPARE_STAGES: usize = setup::STAGES + 1;
 
+/// One build of the sensor.
+struct Variant {
+    /// Of the object's file.
+    name: &'static str,
+    features: &'static [&'static str],
+    /// v2 has no atomics that return a value, v3 has.
+    cpu: &'static str,
+}
+
+/// For kernels from 5.12 on, and for those before.
+const VARIANTS: [Variant; 2] = [
+    Variant { name: "graven-sensor", features: &[], cpu: "v3" },
+    Variant { name: "graven-sensor-counted", features: &["--features", "counted"], cpu: "v2" },
+];
+
 fn sensor(repo: &Repo, mut stage: Stage, toolchain: &Toolchain) -> Result<()> {
     let folder = repo.target().join("sensor");
-    let object = folder.join("graven-sensor.o");
-    let stamp = folder.join("graven-sensor.stamp");
-    let inputs = inputs(repo, toolchain)?;
-    if is_current(&object, &stamp, &inputs) {
-        stage.done("unchanged, not built");
-        return Ok(());
+    let mut outcome = "unchanged, not built";
+    for variant in &VARIANTS {
+        let object = folder.join(variant.name).with_extension("o");
+        let stamp = object.with_extension("stamp");
+        let inputs = inputs(repo, toolchain, variant)?;
+        if is_current(&object, &stamp, &inputs) {
+            continue;
+        }
+        stage.run(sensor_command(repo, toolchain, variant)?)?;
+        let built = folder.join(variant.name).join(TARGET).join("release/graven-sensor");
+        let whole =
+            std::fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+        let bytes = crate::strip::debug_information(&whole)?;
+        // Written only if it differs: the agent is built anew when this file's time changes.
+        if std::fs::read(&object).is_ok_and(|old| old == bytes) {
+            outcome = "built, same bytes";
+        } else {
+            replace(&object, &bytes)?;
+            outcome = "built";
+        }
+        let text = format!("inputs {inputs}\nobject {}\n", digest(&bytes));
+        replace(&stamp, text.as_bytes())?;
     }
-    stage.run(sensor_command(repo, toolchain)?)?;
-    let built = folder.join(TARGET).join("release/graven-sensor");
-    let whole = std::fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
-    let bytes = crate::strip::debug_information(&whole)?;
-    // Written only if it differs: the agent is built anew when this file's time changes.
-    let outcome = if std::fs::read(&object).is_ok_and(|old| old == bytes) {
-        "built, same bytes"
-    } else {
-        replace(&object, &bytes)?;
-        "built"
-    };
-    let text = format!("inputs {inputs}\nobject {}\n", digest(&bytes));
-    replace(&stamp, text.as_bytes())?;
     stage.done(outcome);
     Ok(())
 }
@@ -101,7 +119,7 @@ fn is_current(object: &Path, stamp: &Path, inputs: &str) -> bool {
     stamp == format!("inputs {inputs}\nobject {}\n", digest(&bytes))
 }
 
-fn sensor_command(repo: &Repo, toolchain: &Toolchain) -> Result<Command> {
+fn sensor_command(repo: &Repo, toolchain: &Toolchain, variant: &Variant) -> Result<Command> {
     let compiler = &toolchain.compiler;
     let mut command = Command::new(compiler.cargo.clone().map_or_else(cargo::program, Into::into));
     command.current_dir(repo.root.join("ebpf/sensor"));
@@ -111,7 +129,8 @@ fn sensor_command(repo: &Repo, toolchain: &Toolchain) -> Result<Command> {
     }
     command
         .args(["build", "--release", "--target", TARGET, "--target-dir"])
-        .arg(repo.target().join("sensor"));
+        .arg(repo.target().join("sensor").join(variant.name))
+        .args(variant.features);
     if compiler.build_core {
         command.args(["-Z", "build-std=core"]);
     }
@@ -124,16 +143,15 @@ fn sensor_command(repo: &Repo, toolchain: &Toolchain) -> Result<Command> {
         // Empty means none, whatever a configuration file says.
         .env("RUSTC_WRAPPER", "")
         .env("RUSTC_BOOTSTRAP", UNSTABLE_FOR)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(variant).join("\x1f"));
     Ok(command)
 }
 
-/// Line numbers and types for the kernel (BTF), offsets for this machine's architecture, atomics that return
-/// what was there before.
-fn flags() -> [String; 4] {
+/// Line numbers and types for the kernel (BTF), offsets for this machine's architecture, the kernels' instructions.
+fn flags(variant: &Variant) -> [String; 4] {
     [
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
-        "-Ctarget-cpu=v3".to_owned(),
+        format!("-Ctarget-cpu={}", variant.cpu),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
     ]
@@ -141,7 +159,7 @@ fn flags() -> [String; 4] {
 
 /// A digest of all the sensor is made from: the sources, what the layouts' crate inherits from the workspace,
 /// the compiler, the linker, the flags.
-fn inputs(repo: &Repo, toolchain: &Toolchain) -> Result<String> {
+fn inputs(repo: &Repo, toolchain: &Toolchain, variant: &Variant) -> Result<String> {
     let mut files = Vec::new();
     list(&repo.root.join("ebpf"), &mut files)?;
     files.sort();
@@ -157,7 +175,7 @@ fn inputs(repo: &Repo, toolchain: &Toolchain) -> Result<String> {
     feed(inherited(repo)?.as_bytes());
     feed(toolchain.compiler.version.as_bytes());
     feed(crate::toolchain::LINKER_VERSION.as_bytes());
-    for flag in flags() {
+    for flag in flags(variant).iter().map(String::as_str).chain(variant.features.iter().copied()) {
         feed(flag.as_bytes());
     }
     Ok(hex(&hash.finalize()))

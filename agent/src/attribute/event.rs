@@ -1,16 +1,18 @@
 //! The event of a record from what the sensor saw: host paths in, everything else as it was.
 
-use graven_record::v1::{self, AttrKind, record};
+use graven_abi::syscalls::ioctl;
+use graven_record::v1::{self, Entry, record};
 
+use super::exec::Names;
 use super::mounts::Mounts;
 use super::place::{file, is_nameless};
-use crate::decode::observed::{Event, ExecId, Observed};
+use crate::decode::observed::{Cause, Event, ExecId, Observed};
 
-/// The record's event; none for what only feeds the process table.
-pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
+/// The record's event; none for what only feeds the process table. `initial`: the initial mount namespace.
+pub(super) fn event(mounts: &Mounts, initial: u32, seen: &Observed) -> Option<record::Event> {
     let file = |inode| Some(file(mounts, inode));
     Some(match &seen.event {
-        Event::Open { file: opened, outcome, created, truncated, writable, flags } => {
+        Event::Open { file: opened, outcome, created, truncated, writable, flags, node_device } => {
             record::Event::Open(v1::Open {
                 file: file(opened),
                 outcome: (*outcome).into(),
@@ -18,18 +20,22 @@ pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
                 truncated: *truncated,
                 flags: *flags,
                 writable: *writable,
+                node_device: *node_device,
                 ..v1::Open::default()
             })
         }
-        Event::Modify { file: changed, syscall } => record::Event::Modify(v1::Modify {
+        Event::Modify { file: changed, command } => record::Event::Modify(v1::Modify {
             file: file(changed),
-            operation: operation(*syscall).to_owned(),
-            syscall: *syscall,
+            operation: operation(&seen.cause, *command),
+            syscall: if seen.cause.entry == Entry::Native { seen.cause.number } else { -1 },
             via_kernel: seen.task.kernel_thread || seen.task.io_worker,
         }),
-        Event::Create { file: made, outcome } => record::Event::Create(v1::Create {
+        Event::Create { file: made, outcome, kind, from, target } => record::Event::Create(v1::Create {
             file: file(made),
             outcome: (*outcome).into(),
+            kind: (*kind).into(),
+            from: from.as_ref().and_then(file),
+            target: target.clone(),
             ..v1::Create::default()
         }),
         Event::Unlink { file: removed, outcome } => record::Event::Unlink(v1::Unlink {
@@ -45,32 +51,83 @@ pub(super) fn event(mounts: &Mounts, seen: &Observed) -> Option<record::Event> {
             outcome: (*outcome).into(),
             ..v1::Rename::default()
         }),
-        Event::Attr { file: changed, outcome, mode, new_uid, new_gid } => record::Event::Attr(v1::Attr {
-            file: file(changed),
+        Event::Attr { file: changed, outcome, kind, mode, new_uid, new_gid, name, flags } => {
+            record::Event::Attr(v1::Attr {
+                file: file(changed),
+                outcome: (*outcome).into(),
+                kind: (*kind).into(),
+                mode: *mode,
+                uid: *new_uid,
+                gid: *new_gid,
+                name: name.clone(),
+                flags: (*flags).into(),
+                ..v1::Attr::default()
+            })
+        }
+        Event::Truncate { file: cut, outcome } => record::Event::Truncate(v1::Truncate {
+            file: file(cut),
             outcome: (*outcome).into(),
-            kind: if mode.is_some() { AttrKind::Mode } else { AttrKind::Owner }.into(),
-            mode: *mode,
-            uid: *new_uid,
-            gid: *new_gid,
-            ..v1::Attr::default()
+            ..v1::Truncate::default()
         }),
-        Event::Exec { file: program, called_as, before, .. } => {
+        Event::Mmap { file: mapped, outcome, executable } => record::Event::Mmap(v1::Mmap {
+            file: file(mapped),
+            outcome: (*outcome).into(),
+            executable: *executable,
+        }),
+        Event::Mount { kind, outcome, target, source, filesystem, flags, namespace } => {
+            record::Event::Mount(v1::Mount {
+                kind: (*kind).into(),
+                outcome: (*outcome).into(),
+                target: target.as_ref().and_then(file),
+                source: source.clone(),
+                filesystem: filesystem.clone(),
+                flags: *flags,
+                namespace: *namespace,
+                initial_namespace: *namespace == initial,
+            })
+        }
+        Event::Module { operation, name, file: from, outcome } => record::Event::Module(v1::Module {
+            operation: (*operation).to_owned(),
+            name: name.clone(),
+            file: from.as_ref().and_then(file),
+            outcome: (*outcome).into(),
+        }),
+        Event::Bpf { command, number, program_type, name, outcome } => record::Event::Bpf(v1::Bpf {
+            command: (*command).to_owned(),
+            number: *number,
+            program_type: (*program_type).to_owned(),
+            name: name.clone(),
+            outcome: (*outcome).into(),
+        }),
+        Event::Tamper { operation, number, target, outcome } => record::Event::Tamper(v1::Tamper {
+            operation: (*operation).to_owned(),
+            number: *number,
+            target: *target,
+            outcome: (*outcome).into(),
+        }),
+        Event::Exec { file: program, cwd, called_as, interpreter, arguments, before, .. } => {
             let (memfd, deleted) = is_nameless(mounts, program);
+            let program = file(program);
+            let names = Names { cwd: mounts.resolve(cwd).path, called_as, interpreter, arguments };
+            let exe = program.as_ref().map_or(&[][..], |file| &file.path);
             record::Event::Exec(v1::Exec {
-                file: file(program),
                 called_as: called_as.clone(),
+                interpreter: names.interpreter(),
                 memfd,
                 deleted,
                 before: Some(exec_id(before)),
-                ..v1::Exec::default()
+                script: names.script(),
+                loaded: names.loaded(exe),
+                cwd: names.cwd,
+                file: program,
             })
         }
         Event::Exit { status } => record::Event::Exit(v1::Exit {
             status: *status,
             lived: seen.at.saturating_sub(seen.task.id.start),
         }),
-        Event::Uncovered { entry } => {
-            record::Event::Uncovered(v1::Uncovered { entry: (*entry).into(), ..v1::Uncovered::default() })
+        Event::Uncovered { entry, number } => {
+            record::Event::Uncovered(v1::Uncovered { entry: (*entry).into(), number: *number })
         }
         Event::Fork { .. } => return None,
     })
@@ -86,32 +143,32 @@ pub(super) fn observed_id(id: &v1::ExecId) -> ExecId {
     ExecId { pid: id.pid, start: id.start, exec: id.exec }
 }
 
-/// Calls that change content or metadata without a record kind of their own yet; "unknown" otherwise.
-#[cfg(target_arch = "x86_64")]
-fn operation(syscall: i32) -> &'static str {
-    match syscall {
-        1 | 18 | 20 | 296 | 328 => "write",
-        9 | 11 | 26 | 28 => "mmap",
-        16 => "ioctl",
-        40 => "sendfile",
-        74 | 75 => "fsync",
-        76 | 77 => "truncate",
-        86 | 265 => "link",
-        88 | 266 => "symlink",
-        132 | 235 | 261 | 280 => "utime",
-        133 | 259 => "mknod",
-        188..=190 | 463 => "setxattr",
-        197..=199 | 466 => "removexattr",
-        275 => "splice",
-        278 => "vmsplice",
-        285 => "fallocate",
-        326 => "copy_file_range",
-        _ => "unknown",
+/// What changed an inode outside the operations with a kind of their own: the family of the call, "unknown" for
+/// one that no table lists.
+fn operation(cause: &Cause, command: u32) -> String {
+    let family = match cause.name {
+        "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" => "write",
+        "sendfile64" => "sendfile",
+        "mmap2" => "mmap",
+        "ioctl" => return ioctl::name(command).map_or("ioctl".to_owned(), |name| format!("ioctl {name}")),
+        "" if cause.entry == Entry::Native => unlisted(cause.number),
+        "" if cause.entry == Entry::IoUring => "io_uring",
+        "" => "unknown",
+        name => name,
+    };
+    match cause.entry {
+        Entry::IoUring if family != "io_uring" => format!("io_uring {family}"),
+        _ => family.to_owned(),
     }
 }
 
-/// No table for this machine: the number stands for itself.
-#[cfg(not(target_arch = "x86_64"))]
-fn operation(_: i32) -> &'static str {
-    "unknown"
+/// Native calls that no table lists because the inodes tell of them (x86-64).
+fn unlisted(number: i32) -> &'static str {
+    match number {
+        10 | 11 | 25 | 26 | 28 | 216 => "mmap",
+        74 | 75 | 162 | 277 | 306 => "sync",
+        209 => "io_submit",
+        278 => "vmsplice",
+        _ => "unknown",
+    }
 }

@@ -17,6 +17,8 @@ const ARGUMENTS: u64 = 4096;
 const MOUNTINFO: u64 = 16 << 20;
 /// Process 1 is in the initial mount namespace; where it is not to be read, the agent's own stands in.
 const MOUNTINFOS: [&str; 2] = ["/proc/1/mountinfo", "/proc/self/mountinfo"];
+/// Likewise its number.
+const NAMESPACES: [&str; 2] = ["/proc/1/ns/mnt", "/proc/self/ns/mnt"];
 /// Bytes of `/etc/passwd` that are read.
 const PASSWD: u64 = 8 << 20;
 /// PF_KTHREAD of `task.flags`.
@@ -72,6 +74,10 @@ pub trait Host {
     fn is(&self, path: &[u8], device: u64, inode: u64) -> bool;
     /// The mount table of the initial mount namespace.
     fn mountinfo(&self) -> std::io::Result<Vec<u8>>;
+    /// `ns.inum` of the initial mount namespace; 0 = not to be had.
+    fn mount_namespace(&self) -> u32 {
+        0
+    }
     /// The passwd file, if it changed since it was asked for last.
     fn passwd(&mut self) -> Option<Vec<u8>>;
 }
@@ -114,6 +120,11 @@ impl Host for ThisHost {
 
     fn inode(&self, path: &Path) -> Option<u64> {
         Some(rustix::fs::stat(path).ok()?.st_ino)
+    }
+
+    fn mount_namespace(&self) -> u32 {
+        let link = NAMESPACES.iter().find_map(|path| std::fs::read_link(path).ok());
+        link.and_then(|link| namespace(link.as_os_str().as_bytes())).unwrap_or(0)
     }
 
     fn is(&self, path: &[u8], device: u64, inode: u64) -> bool {
@@ -191,6 +202,12 @@ fn parse_stat(text: &[u8]) -> Option<Facts> {
 /// The directory of a cgroup below the mount of the unified hierarchy.
 pub(super) fn cgroup_directory(mount: &[u8], group: &str) -> PathBuf {
     Path::new(std::ffi::OsStr::from_bytes(mount)).join(group.trim_start_matches('/'))
+}
+
+/// The number in `mnt:[4026531832]`.
+fn namespace(link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod processes;
 mod place;
 mod redact;
 mod origin;
+mod exec;
 mod event;
 mod subject;
 
@@ -37,6 +38,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use graven_record::frame::LossKind;
 use graven_record::v1;
 
 pub use host::{Exe, Facts, Host, ThisHost};
@@ -45,7 +47,7 @@ use processes::Processes;
 use redact::{Redactor, TagKey};
 use users::Users;
 
-use crate::decode::observed::{Event, Inode, Observed, Place};
+use crate::decode::observed::{Cause, Event, Inode, Lost, Observed, Place};
 
 /// ns between looks at `/etc/passwd`, and between reloads of the mount table for an unknown device.
 const REFRESH: u64 = 1_000_000_000;
@@ -61,6 +63,8 @@ pub struct Attributed {
     pub source: v1::Source,
     /// What was done, with host paths.
     pub event: v1::record::Event,
+    /// The kernel tells which inodes change: a name that only the caller gave is not all there is.
+    pub witnessed: bool,
     /// Values for private entries; `subject.process.arguments` is 1 + an index into them.
     pub private: Vec<Vec<u8>>,
 }
@@ -114,6 +118,10 @@ pub struct Attribution<H: Host = ThisHost> {
     users_at: u64,
     mounts: Mounts,
     mounts_at: u64,
+    /// The initial mount namespace.
+    initial: u32,
+    /// See [`Attributed::witnessed`].
+    witnessed: bool,
 }
 
 impl Attribution<ThisHost> {
@@ -133,14 +141,20 @@ impl<H: Host> Attribution<H> {
         let users = host.passwd().map(|text| Users::parse(&text)).unwrap_or_default();
         let mut processes = Processes::new(redactor);
         processes.seed(&host, &mounts).map_err(AttributeError::Processes)?;
-        Ok(Self { host, processes, users, users_at: 0, mounts, mounts_at: 0 })
+        let initial = host.mount_namespace();
+        Ok(Self { host, processes, users, users_at: 0, mounts, mounts_at: 0, initial, witnessed: false })
+    }
+
+    /// The inode-time tracepoints are attached, or not.
+    pub fn witness(&mut self, witnessed: bool) {
+        self.witnessed = witnessed;
     }
 
     /// Says who did it and where.
     pub fn attribute(&mut self, seen: &Observed) -> Option<Attributed> {
         self.keep_fresh(seen);
         let followed = self.processes.follow(&self.host, &self.mounts, seen)?;
-        let event = event::event(&self.mounts, seen)?;
+        let event = event::event(&self.mounts, self.initial, seen)?;
         let key = followed.key;
         let (subject, private) = subject::subject(&self.processes, &self.users, followed, seen);
         if let Event::Exit { .. } = seen.event {
@@ -150,9 +164,50 @@ impl<H: Host> Attribution<H> {
             cpu: seen.cpu,
             ring: seen.ring.into(),
             ring_sequence: seen.sequence,
-            ..v1::Source::default()
+            entry: seen.cause.entry.into(),
+            call: call(&seen.cause),
+            error: seen.cause.error,
         };
-        Some(Attributed { at: seen.at, subject, source, event, private })
+        Some(Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private })
+    }
+
+    /// Says who lost records, and where.
+    pub fn attribute_lost(&mut self, lost: Lost) -> (v1::Subject, v1::Lost) {
+        let kind = match lost.ring {
+            v1::Ring::Life => LossKind::Life,
+            v1::Ring::Protected => LossKind::Protected,
+            _ => LossKind::Activity,
+        };
+        let directory = lost.directory.as_ref().map(|path| self.mounts.resolve(path).path);
+        let seen = Observed {
+            at: lost.last,
+            cpu: 0,
+            ring: lost.ring,
+            sequence: 0,
+            cause: Cause::default(),
+            task: lost.task,
+            // Any event that is no start and no end: the process is looked up by its task.
+            event: Event::Uncovered { entry: v1::Entry::Unspecified, number: 0 },
+        };
+        let followed = self.processes.follow(&self.host, &self.mounts, &seen);
+        let subject =
+            followed.map(|followed| subject::subject(&self.processes, &self.users, followed, &seen).0);
+        let lost = v1::Lost {
+            kind: kind.name().to_owned(),
+            count: lost.count,
+            since: lost.first,
+            directory: directory.unwrap_or_default(),
+            first: lost.first,
+            last: lost.last,
+            event: lost.event.to_owned(),
+            ..v1::Lost::default()
+        };
+        // The command line would need a private part of its own.
+        let mut subject = subject.unwrap_or_default();
+        if let Some(process) = &mut subject.process {
+            process.arguments = 0;
+        }
+        (subject, lost)
     }
 
     /// A record of this process was kept: its exit will be worth a record too.
@@ -189,6 +244,14 @@ impl<H: Host> Attribution<H> {
     }
 }
 
+/// The name of a call, or of a request of io_uring.
+fn call(cause: &Cause) -> String {
+    match (cause.entry, cause.name) {
+        (v1::Entry::IoUring, name) if !name.is_empty() => format!("io_uring {name}"),
+        (_, name) => name.to_owned(),
+    }
+}
+
 /// The mount points that can be seen, from the text of a `mountinfo` file.
 pub fn mount_points(mountinfo: &[u8]) -> BTreeSet<PathBuf> {
     let path = |point: &[u8]| PathBuf::from(OsStr::from_bytes(point));
@@ -208,14 +271,22 @@ fn files(event: &Event) -> [Option<&Inode>; 3] {
     match event {
         Event::Open { file, .. }
         | Event::Modify { file, .. }
-        | Event::Create { file, .. }
         | Event::Unlink { file, .. }
         | Event::Attr { file, .. }
+        | Event::Truncate { file, .. }
+        | Event::Mmap { file, .. }
         | Event::Exec { file, .. } => [named(file), None, None],
+        Event::Create { file, from, .. } => [named(file), from.as_ref().and_then(named), None],
+        Event::Module { file, .. } => [file.as_ref().and_then(named), None, None],
+        Event::Mount { target, .. } => [target.as_ref().and_then(named), None, None],
         Event::Rename { from, to, replaced, .. } => {
             [named(from), named(to), replaced.as_ref().and_then(named)]
         }
-        Event::Fork { .. } | Event::Exit { .. } | Event::Uncovered { .. } => [None; 3],
+        Event::Fork { .. }
+        | Event::Exit { .. }
+        | Event::Uncovered { .. }
+        | Event::Bpf { .. }
+        | Event::Tamper { .. } => [None; 3],
     }
 }
 

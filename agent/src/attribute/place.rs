@@ -57,7 +57,7 @@ pub(super) fn is_nameless(mounts: &Mounts, inode: &Inode) -> (bool, bool) {
 }
 
 /// What the caller said, as a path, by its text alone: links in it were not followed.
-fn lexical(base: Option<&[u8]>, argument: &[u8]) -> Vec<u8> {
+pub(super) fn lexical(base: Option<&[u8]>, argument: &[u8]) -> Vec<u8> {
     let base = match (argument.first(), base) {
         (Some(b'/'), _) => b"/",
         (_, Some(base)) => base,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use graven_record::v1::record::Event as Sealed;
-use graven_record::v1::{Origin, Outcome, PathSource, Ring};
+use graven_record::v1::{CreateKind, Origin, Outcome, PathSource, Ring};
 use proptest::prelude::*;
 
 use super::*;
@@ -133,17 +133,33 @@ fn inode(path: &str, number: u64) -> Inode {
 }
 
 fn seen(at: u64, task: Task, event: Event) -> Observed {
-    Observed { at: at * SECOND, cpu: 1, ring: Ring::Activity, sequence: 9, task, event }
+    Observed {
+        at: at * SECOND,
+        cpu: 1,
+        ring: Ring::Activity,
+        sequence: 9,
+        cause: Cause::default(),
+        task,
+        event,
+    }
 }
 
 fn create(path: &str) -> Event {
-    Event::Create { file: inode(path, 1), outcome: Outcome::Success }
+    Event::Create {
+        file: inode(path, 1),
+        outcome: Outcome::Success,
+        kind: CreateKind::Directory,
+        from: None,
+        target: Vec::new(),
+    }
 }
 
 fn exec(path: &str, number: u64, before: ExecId, arguments: &[u8]) -> Event {
     Event::Exec {
         file: inode(path, number),
         called_as: path.as_bytes().to_vec(),
+        cwd: DentryPath::default(),
+        interpreter: Vec::new(),
         arguments: arguments.to_vec(),
         arguments_cut: false,
         before,
@@ -285,6 +301,8 @@ fn a_memfd_and_a_deleted_program_are_marked() {
         let event = Event::Exec {
             file,
             called_as: b"/proc/self/fd/3".to_vec(),
+            cwd: DentryPath::default(),
+            interpreter: Vec::new(),
             arguments: Vec::new(),
             arguments_cut: false,
             before: shell().id,

@@ -15,6 +15,12 @@ mod create;
 mod unlink;
 mod rename;
 mod attr;
+mod truncate;
+mod mmap;
+mod mount;
+mod module;
+mod bpf;
+mod tamper;
 mod exec;
 mod fork;
 mod exit;
@@ -22,11 +28,12 @@ mod uncovered;
 
 use graven_abi::event::outcome;
 use graven_abi::header::{ABI_VERSION, ExecKey, Header, kind, ring, task_flag};
-use graven_record::v1::{Outcome, Ring};
+use graven_abi::syscalls::{self, entry};
+use graven_record::v1::{Entry, Outcome, Ring};
 use zerocopy::FromBytes;
 
-use crate::sensor::Raw;
-use observed::{Event, ExecId, Observed, Task};
+use crate::sensor::{Overflow, Raw};
+use observed::{Cause, DentryPath, Event, ExecId, Lost, Observed, Task};
 use tail::Tail;
 
 /// What is wrong with a record.
@@ -64,12 +71,61 @@ pub fn decode(raw: &Raw) -> Result<Observed, DecodeError> {
     }
     Ok(Observed {
         at: header.time,
-        cpu: header.cpu,
+        cpu: header.cpu.into(),
+        cause: cause(&header)?,
         ring: ring_of(header.ring)?,
         sequence: header.sequence,
         task: task(&header.task),
         event: event(&header, rest)?,
     })
+}
+
+/// A row of what found no room.
+pub fn overflow(lost: &Overflow) -> Result<Lost, DecodeError> {
+    let length = lost.row.length as usize;
+    let name = lost.row.name.get(..length).ok_or(DecodeError::Tail("directory"))?;
+    // The first component is the leaf: one of many files.
+    let mut components: Vec<Vec<u8>> =
+        name.split(|byte| *byte == 0).skip(1).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+    components.reverse();
+    let directory = (lost.key.directory != 0).then(|| DentryPath {
+        device: lost.key.device.into(),
+        components,
+        cut: lost.row.cut != 0,
+        ..DentryPath::default()
+    });
+    Ok(Lost {
+        task: task(&lost.row.task),
+        ring: ring_of(u8::try_from(lost.key.ring).unwrap_or_default())?,
+        event: word(lost.key.kind),
+        directory,
+        count: lost.row.count,
+        first: lost.row.first,
+        last: lost.row.last,
+    })
+}
+
+/// The word of a kind.
+fn word(number: u16) -> &'static str {
+    match number {
+        kind::OPEN => "open",
+        kind::MODIFY => "modify",
+        kind::CREATE => "create",
+        kind::UNLINK => "unlink",
+        kind::RENAME => "rename",
+        kind::ATTR => "attr",
+        kind::EXEC => "exec",
+        kind::FORK => "fork",
+        kind::EXIT => "exit",
+        kind::UNCOVERED => "uncovered",
+        kind::TRUNCATE => "truncate",
+        kind::MMAP => "mmap",
+        kind::MOUNT => "mount",
+        kind::MODULE => "module",
+        kind::BPF => "bpf",
+        kind::TAMPER => "tamper",
+        _ => "",
+    }
 }
 
 fn event(header: &Header, bytes: &[u8]) -> Result<Event, DecodeError> {
@@ -85,6 +141,12 @@ fn event(header: &Header, bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::FORK => part(bytes, length, fork::decode),
         kind::EXIT => part(bytes, length, exit::decode),
         kind::UNCOVERED => part(bytes, length, uncovered::decode),
+        kind::TRUNCATE => part(bytes, length, truncate::decode),
+        kind::MMAP => part(bytes, length, mmap::decode),
+        kind::MOUNT => part(bytes, length, mount::decode),
+        kind::MODULE => part(bytes, length, module::decode),
+        kind::BPF => part(bytes, length, bpf::decode),
+        kind::TAMPER => part(bytes, length, tamper::decode),
         other => Err(DecodeError::Number { field: "kind", value: other.into() }),
     }
 }
@@ -113,10 +175,29 @@ fn ring_of(number: u8) -> Result<Ring, DecodeError> {
     }
 }
 
+fn cause(header: &Header) -> Result<Cause, DecodeError> {
+    let entry = match header.entry {
+        entry::NONE => Entry::Unspecified,
+        entry::NATIVE => Entry::Native,
+        entry::COMPAT => Entry::Compat,
+        entry::X32 => Entry::X32,
+        entry::IO_URING => Entry::IoUring,
+        other => return Err(DecodeError::Number { field: "way into the kernel", value: other.into() }),
+    };
+    let name = syscalls::name(header.entry, header.call);
+    Ok(Cause {
+        entry,
+        number: header.call.into(),
+        name: name.unwrap_or_default(),
+        error: header.error.into(),
+    })
+}
+
 fn outcome_of(number: u32) -> Result<Outcome, DecodeError> {
     match number {
         outcome::SUCCESS => Ok(Outcome::Success),
         outcome::REPORTED => Ok(Outcome::Reported),
+        outcome::REFUSED => Ok(Outcome::Refused),
         _ => Err(DecodeError::Number { field: "outcome", value: number.into() }),
     }
 }

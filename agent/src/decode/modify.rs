@@ -7,5 +7,5 @@ use super::observed::Event;
 use super::tail::Tail;
 
 pub(super) fn decode(event: Modify, tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
-    Ok(Event::Modify { file: tail.inode(&event.file)?, syscall: event.syscall })
+    Ok(Event::Modify { file: tail.inode(&event.file)?, command: event.command })
 }

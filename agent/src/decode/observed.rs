@@ -1,6 +1,6 @@
 //! What the sensor saw, as values: the output of `decode` and the input of `attribute`.
 
-use graven_record::v1::{Entry, Outcome, PathSource, Ring};
+use graven_record::v1::{AttrKind, CreateKind, Entry, MountKind, Outcome, PathSource, Ring};
 
 /// One event as the kernel had it. Nothing here was looked up in user space.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,10 +13,25 @@ pub struct Observed {
     pub ring: Ring,
     /// Sequence within ring and CPU; 0 = the kernel could give none.
     pub sequence: u64,
+    /// By which call or request.
+    pub cause: Cause,
     /// The thread that did it.
     pub task: Task,
     /// What it did.
     pub event: Event,
+}
+
+/// The call or request that an event comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// How the kernel was entered; unspecified = by no call.
+    pub entry: Entry,
+    /// Its number in the table of that entry; -1 = none.
+    pub number: i32,
+    /// Its name there; "" = none.
+    pub name: &'static str,
+    /// errno, if it was refused.
+    pub error: u32,
 }
 
 /// One program run: `task.tgid`, `task.start_boottime`, `task.self_exec_id`.
@@ -86,6 +101,25 @@ pub struct DentryPath {
     pub unhashed: bool,
 }
 
+/// What was lost: a program run's records of one kind in one directory, of about a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lost {
+    /// Who.
+    pub task: Task,
+    /// The ring that was full.
+    pub ring: Ring,
+    /// The word of the kind.
+    pub event: &'static str,
+    /// Where; none when the kind has no place.
+    pub directory: Option<DentryPath>,
+    /// How many.
+    pub count: u64,
+    /// CLOCK_BOOTTIME of the first, ns.
+    pub first: u64,
+    /// Of the last.
+    pub last: u64,
+}
+
 /// How a file was named.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
@@ -147,13 +181,15 @@ pub enum Event {
         writable: bool,
         /// `f_flags`.
         flags: u32,
+        /// `i_rdev` of a device node; 0 otherwise.
+        node_device: u64,
     },
     /// An inode changed outside the operations below.
     Modify {
         /// The inode.
         file: Inode,
-        /// Number of the native system call; -1 = none.
-        syscall: i32,
+        /// The command, if it was an ioctl; else 0.
+        command: u32,
     },
     /// mkdir and other ways to make a name.
     Create {
@@ -161,6 +197,12 @@ pub enum Event {
         file: Inode,
         /// How sure it is.
         outcome: Outcome,
+        /// What was made.
+        kind: CreateKind,
+        /// A hard link: the name it had before.
+        from: Option<Inode>,
+        /// A symbolic link: its text.
+        target: Vec<u8>,
     },
     /// unlink, rmdir.
     Unlink {
@@ -182,25 +224,103 @@ pub enum Event {
         /// How sure it is.
         outcome: Outcome,
     },
-    /// chmod, chown.
+    /// What is known of a file beside its content was set.
     Attr {
         /// The inode, after the change.
         file: Inode,
         /// How sure it is.
         outcome: Outcome,
+        /// What was set.
+        kind: AttrKind,
         /// chmod: what was asked for.
         mode: Option<u32>,
         /// chown: the new uid, when one was asked for.
         new_uid: Option<u32>,
         /// chown: the new gid, when one was asked for.
         new_gid: Option<u32>,
+        /// The extended attribute's name.
+        name: Vec<u8>,
+        /// The inode flags that were asked for, as FS_IOC_SETFLAGS has them.
+        flags: u32,
+    },
+    /// A file's size was set.
+    Truncate {
+        /// The inode, after the change.
+        file: Inode,
+        /// How sure it is.
+        outcome: Outcome,
+    },
+    /// A file was mapped shared and writable.
+    Mmap {
+        /// The file.
+        file: Inode,
+        /// How sure it is.
+        outcome: Outcome,
+        /// PROT_EXEC.
+        executable: bool,
+    },
+    /// Mounts, swap or accounting were changed.
+    Mount {
+        /// How.
+        kind: MountKind,
+        /// How sure it is.
+        outcome: Outcome,
+        /// Where; none when nothing was named.
+        target: Option<Inode>,
+        /// From what, as the caller said.
+        source: Vec<u8>,
+        /// Its type, as the caller said.
+        filesystem: String,
+        /// The call's flags.
+        flags: u64,
+        /// `ns.inum` of the mount namespace; 0 = not known.
+        namespace: u32,
+    },
+    /// Kernel code was loaded or removed.
+    Module {
+        /// "load", "unload", "kexec"
+        operation: &'static str,
+        /// Its name, where the call has one.
+        name: Vec<u8>,
+        /// What it was loaded from.
+        file: Option<Inode>,
+        /// How sure it is.
+        outcome: Outcome,
+    },
+    /// A BPF program was loaded or attached.
+    Bpf {
+        /// "prog-load", …; "" = not known.
+        command: &'static str,
+        /// `enum bpf_cmd`
+        number: u32,
+        /// "tracing", …; "" = not known.
+        program_type: &'static str,
+        /// Its name.
+        name: Vec<u8>,
+        /// How sure it is.
+        outcome: Outcome,
+    },
+    /// Somebody acts on the agent's own processes.
+    Tamper {
+        /// "signal", "ptrace", "process_vm_writev"
+        operation: &'static str,
+        /// The signal or request.
+        number: u32,
+        /// The process acted on.
+        target: u32,
+        /// How sure it is.
+        outcome: Outcome,
     },
     /// A program was started; the task is already the new program.
     Exec {
         /// The executable.
         file: Inode,
+        /// The current directory.
+        cwd: DentryPath,
         /// `bprm.filename`.
         called_as: Vec<u8>,
+        /// `bprm.interp`: another name than `called_as` for a script.
+        interpreter: Vec<u8>,
         /// NUL-joined argv, cut at the sensor's bound.
         arguments: Vec<u8>,
         /// Whether argv was cut.
@@ -218,9 +338,11 @@ pub enum Event {
         /// wait(2) status.
         status: i32,
     },
-    /// The process entered the kernel in a way that this mode does not decode.
+    /// The process used the kernel in a way that this release does not decode.
     Uncovered {
         /// Which.
         entry: Entry,
+        /// The call's number.
+        number: i64,
     },
 }

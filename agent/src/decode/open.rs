@@ -19,5 +19,6 @@ pub(super) fn decode(event: Open, tail: &mut Tail<'_>) -> Result<Event, DecodeEr
         truncated: event.truncated != 0,
         writable: event.mode & FMODE_WRITE != 0,
         flags: event.flags,
+        node_device: event.device.into(),
     })
 }

@@ -58,7 +58,7 @@ impl<'a> Tail<'a> {
     }
 
     /// Components leaf first, each ended by NUL, turned root first.
-    fn path(&mut self, path: &path::Path) -> Result<DentryPath, DecodeError> {
+    pub(super) fn path(&mut self, path: &path::Path) -> Result<DentryPath, DecodeError> {
         let bytes = self.take(path.length.into(), "path")?;
         let mut components: Vec<Vec<u8>> =
             bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();

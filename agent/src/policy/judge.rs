@@ -2,7 +2,7 @@
 
 use graven_record::id::Lane;
 use graven_record::v1::record::Event;
-use graven_record::v1::{self, Decision, File, Outcome, PathSource, Ring, Severity, Subject, Verdict};
+use graven_record::v1::{self, Decision, Entry, File, Outcome, PathSource, Ring, Severity, Subject, Verdict};
 
 use super::document::Mode;
 use super::places::{Class, Place};
@@ -51,21 +51,90 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
         return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
     }
     let argument = |file: &&File| file.path_source() == PathSource::Argument;
-    if change(&seen.event).is_some_and(|change| change.files.iter().any(argument)) {
+    if !is_told_otherwise(seen) && change(&seen.event).is_some_and(|change| change.files.iter().any(argument))
+    {
         let reason = "only the caller named the place, which may be another one";
         return (log(&verdict.rule, reason), Lane::Activity);
     }
     (verdict, lane)
 }
 
+/// A name that leads elsewhere would be seen: what was refused changed nothing, and what a request of io_uring asks
+/// for is told by the inodes as well, where the kernel tells of them.
+fn is_told_otherwise(seen: &Attributed) -> bool {
+    let refused = change(&seen.event).is_some_and(|change| change.outcome == Outcome::Refused);
+    refused || (seen.witnessed && seen.source.entry() == Entry::IoUring)
+}
+
 fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {
     match event {
         Event::Exec(exec) => decide_exec(policy, subject, exec),
         Event::Exit(_) => (log("", ""), Lane::Activity),
+        Event::Mount(mount) => (decide_mount(policy, mount), Lane::Protected),
+        Event::Tamper(tamper) => (decide_tamper(policy, subject, tamper), Lane::Protected),
+        Event::Module(module) => (decide_module(policy, module), Lane::Protected),
         _ => match change(event) {
             Some(change) => decide_change(policy, subject, &change),
             None => (decide_own(policy, event), Lane::Protected),
         },
+    }
+}
+
+/// A mount over a protected place hides or replaces it; in a namespace of its own it does so only there, as every
+/// container and many services do.
+fn decide_mount(policy: &Policy, mount: &v1::Mount) -> Verdict {
+    let target = mount.target.as_ref().map_or(&[][..], |file| &file.path);
+    let covered = match policy.places.nearest(target) {
+        Some(place) if matches!(place.class, Class::Protect(_)) => Some(place),
+        _ => policy.places.protected_below(target).filter(|_| covers(mount)),
+    };
+    match covered.map(|place| (place, place.class)) {
+        _ if !mount.initial_namespace => log("", "in a mount namespace of its own"),
+        Some((place, Class::Protect(severity))) => {
+            let reason = format!("{} is protected and what lies there is another thing now", place.pattern);
+            let reason = with_outcome(mount.outcome(), reason);
+            alert(policy, severity, &place.rule, reason)
+        }
+        _ => log("", "not over a protected place"),
+    }
+}
+
+/// Does this change what is seen below the target?
+fn covers(mount: &v1::Mount) -> bool {
+    use v1::MountKind::{Bind, Mount, Move, PivotRoot, Reconfigure, Remount, Unmount};
+    matches!(mount.kind(), Mount | Bind | Move | Unmount | Remount | Reconfigure | PivotRoot)
+}
+
+/// Nobody but the service manager has anything to do with the agent's processes.
+fn decide_tamper(policy: &Policy, subject: &Subject, tamper: &v1::Tamper) -> Verdict {
+    let manager = subject.process.as_ref().and_then(|process| process.id).is_some_and(|id| id.pid == 1);
+    // Signal 0 asks whether a process is there.
+    if tamper.operation == "signal" && (manager || tamper.number == 0) {
+        return log("", "as the service manager does");
+    }
+    let reason = "the agent itself was acted on".to_owned();
+    alert(policy, Severity::High, "", with_outcome(tamper.outcome(), reason))
+}
+
+fn decide_module(policy: &Policy, module: &v1::Module) -> Verdict {
+    let reason = match module.operation.as_str() {
+        "kexec" => "another kernel was prepared, which would run without these records",
+        "unload" => "code of the kernel was removed",
+        _ => return log("", "code of the kernel was loaded"),
+    };
+    alert(policy, Severity::High, "", with_outcome(module.outcome(), reason.to_owned()))
+}
+
+/// The reason, and how sure it is that it happened.
+fn with_outcome(outcome: Outcome, reason: String) -> String {
+    match outcome {
+        Outcome::Refused => {
+            format!("{reason}; the kernel refused the attempt")
+        }
+        Outcome::Reported => {
+            format!("{reason}; the call reported success and nothing else confirms it")
+        }
+        _ => reason,
     }
 }
 
@@ -81,10 +150,13 @@ fn change(event: &Event) -> Option<Change<'_>> {
     let (files, outcome, moves) = match event {
         Event::Open(open) => (vec![&open.file], open.outcome(), false),
         Event::Modify(modify) => (vec![&modify.file], Outcome::Success, false),
-        Event::Create(create) => (vec![&create.file], create.outcome(), false),
+        // A new name of a protected file is one more way to change it.
+        Event::Create(create) => (vec![&create.file, &create.from], create.outcome(), false),
         Event::Unlink(unlink) => (vec![&unlink.file], unlink.outcome(), false),
         Event::Rename(rename) => (vec![&rename.from, &rename.to, &rename.replaced], rename.outcome(), true),
         Event::Attr(attr) => (vec![&attr.file], attr.outcome(), false),
+        Event::Truncate(truncate) => (vec![&truncate.file], truncate.outcome(), false),
+        Event::Mmap(mmap) => (vec![&mmap.file], mmap.outcome(), false),
         _ => return None,
     };
     Some(Change { files: files.into_iter().flatten().collect(), outcome, moves })
@@ -111,6 +183,10 @@ fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Ve
             let reason = "changes by design".to_owned();
             (verdict(Decision::Ignore, Severity::Info, rule, reason), Lane::Activity)
         }
+        Side::Elsewhere if change.outcome == Outcome::Refused => {
+            let reason = "refused, and not in a protected place".to_owned();
+            (verdict(Decision::Ignore, Severity::Info, "", reason), Lane::Activity)
+        }
         Side::Elsewhere => (log("", "neither protected nor mutable"), Lane::Activity),
         Side::Allowed(rule) => {
             (log(rule, "a protected place, and this writer may change it"), Lane::Protected)
@@ -121,22 +197,17 @@ fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Ve
         }
         Side::Protected { place, above } => {
             let Class::Protect(severity) = place.class else { return (log("", ""), Lane::Activity) };
-            let reason = protected(place, above, change.outcome);
+            let reason = with_outcome(change.outcome, protected(place, above));
             (alert(policy, severity, &place.rule, reason), Lane::Protected)
         }
     }
 }
 
-fn protected(place: &Place, above: bool, outcome: Outcome) -> String {
-    let what = if above {
+fn protected(place: &Place, above: bool) -> String {
+    if above {
         format!("{} is protected and moves with its directory", place.pattern)
     } else {
         format!("{} is protected and no allow.write covers this path and writer", place.pattern)
-    };
-    match outcome {
-        Outcome::Refused => format!("{what}; the kernel refused the attempt"),
-        Outcome::Reported => format!("{what}; the call reported success and nothing else confirms it"),
-        _ => what,
     }
 }
 
@@ -198,6 +269,11 @@ fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict,
         ("deleted", "the program's file has no name any more".to_owned())
     } else if let Some(place) = names.find_map(|name| rules.denied(name)) {
         (place, format!("programs in {place} are never part of the image"))
+    } else if let Some(place) = rules.denied(&exec.loaded).filter(|_| !exec.loaded.is_empty()) {
+        (
+            place,
+            format!("the dynamic loader was given a program in {place}, which is never part of the image"),
+        )
     } else if let Some(place) = called_by(exec).and_then(|name| rules.denied(&name)) {
         (place, format!("it was called by a name in {place}, and scripts there are never part of the image"))
     } else {
@@ -206,9 +282,12 @@ fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict,
     (alert(policy, rules.otherwise, &format!("exec.deny_from \"{place}\""), reason), Lane::Protected)
 }
 
-/// The absolute name that execve was given, without `.` and `..`: of a script it is the only name there is, for
-/// the program that runs is its interpreter. A relative one cannot be judged.
+/// The name that execve was given, against the current directory, without `.` and `..`: of a script it is the only
+/// name there is, for the program that runs is its interpreter.
 fn called_by(exec: &v1::Exec) -> Option<Vec<u8>> {
+    if !exec.script.is_empty() {
+        return Some(exec.script.clone());
+    }
     let names = exec.called_as.strip_prefix(b"/")?.split(|byte| *byte == b'/');
     let mut whole: Vec<&[u8]> = Vec::new();
     for name in names {
@@ -326,6 +405,7 @@ severity = "low"
 
     fn seen(event: Event) -> Attributed {
         Attributed {
+            witnessed: true,
             at: 7,
             subject: Subject::default(),
             source: v1::Source::default(),

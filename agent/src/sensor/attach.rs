@@ -4,8 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
+use graven_abi::syscalls::{Tables, tables};
 use zerocopy::IntoBytes;
 
 use super::{SensorError, offsets};
@@ -22,59 +24,149 @@ pub enum Required {
 /// One program.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// The tracepoint.
+    /// What is to be seen: mostly the tracepoint's name.
     pub name: &'static str,
+    /// The program that sees it.
+    pub program: &'static str,
     /// Why it is not attached; none when it is.
     pub refused: Option<String>,
+    /// What is weaker than it could be, and the remedy.
+    pub remark: Option<String>,
     /// What is not seen without it.
     pub without: &'static str,
 }
 
-/// Every attached program, in the order of attaching: all are BTF tracepoints of the same name as the program.
-/// `sys_exit` comes before the inode-time tracepoints: it uses up what they note, and what they noted before
-/// it was there would be taken for a part of the thread's next call.
-pub(super) const HOOKS: [(&str, Required, &str); 8] = [
-    ("sched_process_fork", Required::Yes, "who started whom"),
-    ("sched_process_exec", Required::Yes, "which programs run"),
-    ("sched_process_exit", Required::Yes, "when programs end"),
-    ("sys_exit", Required::Yes, "who changed what by which call"),
-    (
+/// What a program hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    /// The BTF tracepoint of the program's own name.
+    Btf,
+    /// A classic tracepoint: category and name.
+    Classic(&'static str, &'static str),
+}
+
+/// A thing to be seen, and the programs that can see it, best first.
+pub(super) struct Wanted {
+    name: &'static str,
+    programs: &'static [(&'static str, On)],
+    required: Required,
+    without: &'static str,
+}
+
+const fn wanted(
+    name: &'static str,
+    programs: &'static [(&'static str, On)],
+    without: &'static str,
+) -> Wanted {
+    Wanted { name, programs, required: Required::No, without }
+}
+
+const fn required(
+    name: &'static str,
+    programs: &'static [(&'static str, On)],
+    without: &'static str,
+) -> Wanted {
+    Wanted { name, programs, required: Required::Yes, without }
+}
+
+/// Everything, in the order of attaching. `sys_exit` comes before the inode-time tracepoints: it uses up what they
+/// note, and what they noted before it was there would be taken for a part of the thread's next call.
+const WANTED: [Wanted; 9] = [
+    required("sched_process_fork", &[("sched_process_fork", On::Btf)], "who started whom"),
+    required("sched_process_exec", &[("sched_process_exec", On::Btf)], "which programs run"),
+    required("sched_process_exit", &[("sched_process_exit", On::Btf)], "when programs end"),
+    required("sys_exit", &[("sys_exit", On::Btf)], "who changed what by which call"),
+    wanted(
         "ctime_ns_xchg",
-        Required::No,
+        &[("ctime_ns_xchg", On::Btf)],
         "changes outside the known system calls, and which inode a call changed (outcome is `reported`)",
     ),
-    (
+    wanted(
         "ctime_xchg_skip",
-        Required::No,
+        &[("ctime_xchg_skip", On::Btf)],
         "repeated changes within one clock tick outside the known system calls",
     ),
-    (
+    wanted(
         "inode_set_ctime_to_ts",
-        Required::No,
+        &[("inode_set_ctime_to_ts", On::Btf)],
         "which inode a call changed on file systems without multigrain times (outcome is `reported`)",
     ),
-    ("io_uring_submit_req", Required::No, "that a process uses io_uring"),
+    wanted(
+        "io_uring",
+        &[("io_uring_submit_req", On::Btf), ("io_uring_submit_sqe", On::Btf)],
+        "what requests of io_uring ask for (what they change is seen all the same)",
+    ),
+    wanted("signal_generate", &[("signal_generate", On::Btf)], "who sends signals to the agent"),
 ];
+
+/// From 7.0 on a BTF tracepoint program is skipped when it is entered again on a CPU after a preemption; one on the
+/// classic tracepoint is not. What is skipped all the same is counted.
+const UNSKIPPED: [(&str, On); 2] =
+    [("sys_exit_classic", On::Classic("raw_syscalls", "sys_exit")), ("sys_exit", On::Btf)];
+
+/// See [`UNSKIPPED`].
+const UNSKIPPED_FROM: Version = Version(7, 0);
+
+/// The programs for a thing on this kernel.
+fn programs(wanted: &Wanted, kernel: Version) -> &'static [(&'static str, On)] {
+    if wanted.name == "sys_exit" && kernel >= UNSKIPPED_FROM { &UNSKIPPED } else { wanted.programs }
+}
 
 /// Programs that are only run on request.
 const ON_REQUEST: [&str; 2] = ["resolve", "shape"];
 
+/// What was loaded.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// The kernel has the inode-time tracepoints.
+    pub(super) witnessed: bool,
+    pub(super) kernel: Version,
+}
+
 /// Loads the object's maps and data. The kernel's refusals are told apart here.
-pub(super) fn load() -> Result<Ebpf, SensorError> {
+pub(super) fn load() -> Result<Loaded, SensorError> {
     if !rustix::process::geteuid().is_root() {
         return Err(SensorError::NotRoot);
     }
+    let kernel = Version::running();
     let known = offsets::of_running_kernel()?;
+    // Atomics that return a value came with 5.12.
+    let whole = kernel >= Version(5, 12);
+    let witnessed = whole && known.witnessed;
+    let tables = table_bytes(&tables(witnessed));
     let mut ebpf = EbpfLoader::new()
         .override_global("OFFSETS", known.offsets.as_bytes(), true)
-        .override_global("INODE_LEAVING", &known.inode_leaving, true)
-        .load(super::OBJECT)
+        .override_global("TABLES", tables.as_slice(), true)
+        // The object for old kernels has no use for it.
+        .override_global("INODE_LEAVING", &known.inode_leaving, whole)
+        .load(if whole { super::OBJECT } else { super::OBJECT_COUNTED })
         .map_err(load_error)?;
     for name in ON_REQUEST {
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
         program.load().map_err(|source| program_error(name, source))?;
     }
-    Ok(ebpf)
+    Ok(Loaded { ebpf, witnessed, kernel })
+}
+
+fn table_bytes(tables: &Tables) -> Vec<u8> {
+    [&tables.native[..], &tables.compat, &tables.x32].concat()
+}
+
+/// Major and minor of the running kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(u32, u32);
+
+impl Version {
+    fn running() -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        // A release that is no number is a kernel newer than all rules here.
+        Self::parse(&release).unwrap_or(Self(u32::MAX, 0))
+    }
+
+    fn parse(release: &str) -> Option<Self> {
+        let mut numbers = release.split(['.', '-']);
+        Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
 }
 
 fn load_error(error: aya::EbpfError) -> SensorError {
@@ -125,36 +217,98 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
     }
 }
 
+/// What keeps a program attached.
+#[derive(Debug)]
+pub(super) enum Link {
+    Btf { _link: BtfTracePointLink },
+    Classic { _link: TracePointLink },
+}
+
 /// Attaches all; what is not required may be refused, with the reason kept.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(Vec<Hook>, Vec<BtfTracePointLink>), SensorError> {
+pub(super) fn attach(ebpf: &mut Ebpf, kernel: Version) -> Result<(Vec<Hook>, Vec<Link>), SensorError> {
     let btf = Btf::from_sys_fs().map_err(|_| SensorError::Btf)?;
     // The verifier takes its time: all are loaded before the first is attached, so that they begin together.
-    let loaded = HOOKS.map(|(name, _, _)| load_one(ebpf, &btf, name));
+    let chosen = WANTED.map(|wanted| {
+        let loaded = first(programs(&wanted, kernel), |(name, on)| {
+            load_one(ebpf, &btf, name, on).map(|()| (name, on))
+        });
+        (wanted, loaded)
+    });
     let mut hooks = Vec::new();
     let mut links = Vec::new();
-    for ((name, required, without), loaded) in HOOKS.into_iter().zip(loaded) {
-        let refused = match (loaded.and_then(|()| attach_one(ebpf, name)), required) {
-            (Ok(link), _) => {
+    for (wanted, loaded) in chosen {
+        let mut remark = None;
+        let attached = loaded.and_then(|(name, on)| Ok((name, attach_one(ebpf, name, on)?)));
+        let attached = match attached {
+            Err(error) if wanted.name == "sys_exit" && kernel >= UNSKIPPED_FROM => {
+                remark = Some(format!(
+                    "the classic tracepoint cannot be used ({}), so the kernel may skip runs, which are counted as lost: mount tracefs at /sys/kernel/tracing",
+                    reason(&error)
+                ));
+                load_one(ebpf, &btf, "sys_exit", On::Btf)?;
+                attach_one(ebpf, "sys_exit", On::Btf).map(|link| ("sys_exit", link))
+            }
+            attached => attached,
+        };
+        let (program, refused) = match (attached, wanted.required) {
+            (Ok((program, link)), _) => {
                 links.push(link);
-                None
+                (program, None)
             }
             (Err(error), Required::Yes) => return Err(error),
-            (Err(error), Required::No) => Some(reason(&error)),
+            (Err(error), Required::No) => (wanted.name, Some(reason(&error))),
         };
-        hooks.push(Hook { name, refused, without });
+        hooks.push(Hook { name: wanted.name, program, refused, remark, without: wanted.without });
     }
     Ok((hooks, links))
 }
 
-fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), SensorError> {
-    let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(name, btf).map_err(|source| program_error(name, source))
+/// The first that succeeds; else the first one's error.
+fn first<T>(
+    programs: &'static [(&'static str, On)],
+    mut take: impl FnMut((&'static str, On)) -> Result<T, SensorError>,
+) -> Result<T, SensorError> {
+    let mut refused = None;
+    for program in programs {
+        match take(*program) {
+            Ok(taken) => return Ok(taken),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or(SensorError::Missing("program")))
 }
 
-fn attach_one(ebpf: &mut Ebpf, name: &'static str) -> Result<BtfTracePointLink, SensorError> {
-    let program: &mut BtfTracePoint = program(ebpf, name)?;
-    let link = program.attach().map_err(|source| program_error(name, source))?;
-    program.take_link(link).map_err(|source| program_error(name, source))
+fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str, on: On) -> Result<(), SensorError> {
+    match on {
+        On::Btf => {
+            let program: &mut BtfTracePoint = program(ebpf, name)?;
+            if program.fd().is_ok() {
+                return Ok(());
+            }
+            program.load(name, btf).map_err(|source| program_error(name, source))
+        }
+        On::Classic(..) => {
+            let program: &mut TracePoint = program(ebpf, name)?;
+            program.load().map_err(|source| program_error(name, source))
+        }
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, name: &'static str, on: On) -> Result<Link, SensorError> {
+    match on {
+        On::Btf => {
+            let program: &mut BtfTracePoint = program(ebpf, name)?;
+            let link = program.attach().map_err(|source| program_error(name, source))?;
+            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
+            Ok(Link::Btf { _link: link })
+        }
+        On::Classic(category, tracepoint) => {
+            let program: &mut TracePoint = program(ebpf, name)?;
+            let link = program.attach(category, tracepoint).map_err(|source| program_error(name, source))?;
+            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
+            Ok(Link::Classic { _link: link })
+        }
+    }
 }
 
 /// An error with its causes, in one line.
@@ -168,14 +322,37 @@ fn reason(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `recursion_misses` from each program's fdinfo (bpf_prog_show_fdinfo).
-pub(super) fn skipped(ebpf: &Ebpf) -> Vec<(&'static str, u64)> {
-    let of = |name: &'static str| {
-        let Some(Program::BtfTracePoint(program)) = ebpf.program(name) else { return None };
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+/// `recursion_misses` from the fdinfo of each attached program (bpf_prog_show_fdinfo).
+pub(super) fn skipped(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<(&'static str, u64)> {
+    let of = |hook: &Hook| {
+        let fd = match ebpf.program(hook.program)? {
+            Program::BtfTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            Program::TracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            _ => return None,
+        };
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         let misses = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-        Some((name, misses.trim().parse().ok()?))
+        Some((hook.name, misses.trim().parse().ok()?))
     };
-    HOOKS.iter().filter_map(|(name, _, _)| of(name)).collect()
+    hooks.iter().filter(|hook| hook.refused.is_none()).filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_all_distributions_compare() {
+        let of = |release| Version::parse(release);
+        assert_eq!(of("5.10.0-46-cloud-amd64"), Some(Version(5, 10)));
+        assert_eq!(of("6.18.44-fc-v669"), Some(Version(6, 18)));
+        assert_eq!(of("7.0-rc3"), Some(Version(7, 0)));
+        assert!(of("5.10.1") < of("5.12.0") && of("6.18.1") < of("7.0.0"));
+    }
+
+    #[test]
+    fn the_tables_are_handed_over_as_the_sensor_lays_them_out() {
+        let bytes = table_bytes(&tables(true));
+        assert_eq!(bytes.len(), size_of::<Tables>());
+    }
 }

@@ -16,8 +16,9 @@ const MAX_NESTING: usize = 8;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
 /// Kinds that only point at another type: typedef, volatile, const, restrict, type tag.
-const ALIASES: [u32; 5] = [8, 9, 10, 11, 18];
+const ALIASES: [u32; 5] = [TYPEDEF, 9, 10, 11, 18];
 
 /// Parsed far enough to find every type by number.
 #[derive(Debug)]
@@ -96,6 +97,11 @@ impl<'a> Btf<'a> {
             Some((found, bits.checked_add(more)?))
         })?;
         (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// Whether there is a typedef of this name: each BTF tracepoint has one.
+    pub(super) fn has_typedef(&self, name: &str) -> bool {
+        self.types.iter().any(|t| t.kind() == TYPEDEF && self.name(t.name) == Some(name.as_bytes()))
     }
 
     /// Value of an enumerator of a named enum.

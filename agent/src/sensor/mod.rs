@@ -11,12 +11,12 @@ mod attach;
 mod marks;
 mod rings;
 mod merge;
+mod overflow;
 
 use std::path::PathBuf;
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::ProgramError;
-use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use graven_abi::counter;
@@ -24,10 +24,14 @@ use graven_abi::counter;
 pub use attach::{Hook, Required};
 pub use marks::{Mark, MarkClass, with_mounts};
 pub use merge::Merge;
+pub use overflow::Overflow;
 pub use rings::{Drain, Drained};
 
 /// The programs, as `cargo xtask build` left them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR"));
+
+/// The same for kernels before 5.12, which have no atomics that return a value.
+pub static OBJECT_COUNTED: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR_COUNTED"));
 
 /// Where the kernel describes its own types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -128,13 +132,21 @@ pub struct Counters {
     pub state_full: u64,
     /// Changes folded into an earlier record of the same second.
     pub folded: u64,
+    /// Refused attempts that are not recorded one by one.
+    pub refused: u64,
+    /// Losses that the overflow table had no room to tell about.
+    pub untold: u64,
 }
 
 /// The loaded sensor. Dropping it detaches everything.
 pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
-    links: Vec<BtfTracePointLink>,
+    links: Vec<attach::Link>,
+    kernel: attach::Version,
+    witnessed: bool,
+    own: Array<MapData, u32>,
+    overflow: overflow::Overflows,
     marks: marks::Marks,
     log: EbpfLogger<&'static dyn log::Log>,
     counters: PerCpuArray<MapData, u64>,
@@ -143,14 +155,45 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
-        let mut ebpf = attach::load()?;
+        let attach::Loaded { mut ebpf, witnessed, kernel } = attach::load()?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|source| map_error("COUNTERS", source))?;
         let table: HashMap<MapData, u64, [u8; 16]> =
             HashMap::try_from(take(&mut ebpf, "MARKS")?).map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
-        Ok(Self { ebpf, hooks: Vec::new(), links: Vec::new(), marks, log, counters })
+        let own = Array::try_from(take(&mut ebpf, "OWN")?).map_err(|source| map_error("OWN", source))?;
+        let overflow = overflow::Overflows::new(&mut ebpf)?;
+        let (hooks, links) = (Vec::new(), Vec::new());
+        Ok(Self { ebpf, hooks, links, kernel, witnessed, own, overflow, marks, log, counters })
+    }
+
+    /// Does the kernel tell which inodes change? Else names are the callers'.
+    pub fn witnessed(&self) -> bool {
+        self.witnessed
+    }
+
+    /// The agent's own processes: what others do to them is recorded.
+    pub fn guard(&mut self, processes: &[u32]) -> Result<(), SensorError> {
+        for (index, pid) in (0..graven_abi::limits::OWN).zip(processes) {
+            self.own.set(index, pid, 0).map_err(|source| map_error("OWN", source))?;
+        }
+        Ok(())
+    }
+
+    /// Were all rows of losses taken out at the last look?
+    pub fn is_told(&self) -> bool {
+        self.overflow.is_empty()
+    }
+
+    /// Nothing more is added to rows: the sensor is detached.
+    pub fn complete(&mut self) {
+        self.overflow.complete();
+    }
+
+    /// What was lost where and by whom, of all seconds that are over.
+    pub fn overflows(&mut self) -> Result<Vec<Overflow>, SensorError> {
+        self.overflow.take()
     }
 
     /// Sets the policy's roots, all at once; what was marked before is forgotten.
@@ -168,7 +211,7 @@ impl Sensor {
     /// Attaches everything. What this kernel does not have and the sensor can do without is said in
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
-        (self.hooks, self.links) = attach::attach(&mut self.ebpf)?;
+        (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel)?;
         Ok(())
     }
 
@@ -200,13 +243,15 @@ impl Sensor {
             ignored: sum(counter::IGNORED)?,
             state_full: sum(counter::STATE_FULL)?,
             folded: sum(counter::FOLDED)?,
+            refused: sum(counter::REFUSED)?,
+            untold: sum(counter::OVERFLOW_FULL)?,
         })
     }
 
     /// How often the kernel skipped each attached program (`recursion_misses`, since 5.12): loss that no
     /// ring shows.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
-        attach::skipped(&self.ebpf)
+        attach::skipped(&self.ebpf, &self.hooks)
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Known {
     /// I_FREEING | I_CLEAR of `inode.i_state`, whose bits have moved between kernels; 0 where the kernel does
     /// not name them: then the eviction of a deleted file looks like one more change of it, which is kept.
     pub(super) inode_leaving: u32,
+    /// The kernel has the inode-time tracepoints (6.13).
+    pub(super) witnessed: bool,
 }
 
 /// Reads them.
@@ -28,7 +30,10 @@ pub(super) fn of_running_kernel() -> Result<Known, SensorError> {
     let bit = |name| btf.enumerator("inode_state_flags_t", name).unwrap_or(0);
     let enumerated = bit("I_FREEING") | bit("I_CLEAR");
     let tagged = |name| btf.enumerator("inode_state_flags_enum", name).unwrap_or(0);
-    Ok(Known { offsets, inode_leaving: enumerated | tagged("I_FREEING") | tagged("I_CLEAR") })
+    let inode_leaving = enumerated | tagged("I_FREEING") | tagged("I_CLEAR");
+    let witnessed = ["btf_trace_ctime_ns_xchg", "btf_trace_inode_set_ctime_to_ts"];
+    let witnessed = witnessed.into_iter().all(|name| btf.has_typedef(name));
+    Ok(Known { offsets, inode_leaving, witnessed })
 }
 
 /// The first of the names that this kernel has.

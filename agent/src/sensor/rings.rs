@@ -95,7 +95,7 @@ fn waiting_for(rings: &[RingBuf<MapData>; 3]) -> rustix::io::Result<OwnedFd> {
 }
 
 /// CLOCK_BOOTTIME in ns.
-fn boot_time() -> u64 {
+pub(super) fn boot_time() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -111,6 +112,7 @@ pub struct Shipper {
     appended: Arc<Notify>,
     beats: watch::Sender<Option<Heartbeat>>,
     stop: watch::Sender<bool>,
+    process: Arc<AtomicU32>,
     thread: JoinHandle<()>,
 }
 
@@ -130,12 +132,19 @@ impl Shipper {
             appended: Arc::clone(&appended),
             beats: beats_out,
             stop: stopped,
+            process: Arc::default(),
         };
+        let process = Arc::clone(&feeding.process);
         let thread = std::thread::Builder::new()
             .name("feed".to_owned())
             .spawn(move || runtime.block_on(feeding.run()))
             .map_err(ShipError::Thread)?;
-        Ok(Self { appended, beats, stop, thread })
+        Ok(Self { appended, beats, stop, process, thread })
+    }
+
+    /// The pid of `ship`; 0 while there is none.
+    pub fn process(&self) -> u32 {
+        self.process.load(Ordering::Relaxed)
     }
 
     /// Something was synced to the spool.
@@ -194,6 +203,8 @@ struct Feeding {
     appended: Arc<Notify>,
     beats: watch::Receiver<Option<Heartbeat>>,
     stop: watch::Receiver<bool>,
+    /// The pid of `ship` while it lives, else 0.
+    process: Arc<AtomicU32>,
 }
 
 impl Feeding {
@@ -202,7 +213,11 @@ impl Feeding {
         while !self.stopped() {
             let begin = Instant::now();
             match self.launch.start() {
-                Ok((child, socket)) => self.attend(child, socket).await,
+                Ok((child, socket)) => {
+                    self.process.store(child.id().unwrap_or(0), Ordering::Relaxed);
+                    self.attend(child, socket).await;
+                    self.process.store(0, Ordering::Relaxed);
+                }
                 Err(error) => tracing::error!(%error, "the ship process cannot be started"),
             }
             if begin.elapsed() > SOUND_AFTER {

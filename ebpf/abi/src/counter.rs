@@ -18,5 +18,9 @@ pub const IGNORED: u32 = 6;
 pub const STATE_FULL: u32 = 7;
 /// Changes folded into an earlier `modify` of the same second.
 pub const FOLDED: u32 = 8;
+/// Refused attempts of a program run beyond [`crate::limits::REFUSALS`] in a second.
+pub const REFUSED: u32 = 9;
+/// Losses that the overflow table had no room to tell about.
+pub const OVERFLOW_FULL: u32 = 10;
 /// How many counters there are.
-pub const COUNT: u32 = 9;
+pub const COUNT: u32 = 11;

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Changes whenever a layout does: an agent never reads a ring of another version.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// The kind of a record, a number in [`Header::kind`].
 pub mod kind {
@@ -27,6 +27,18 @@ pub mod kind {
     pub const EXIT: u16 = 9;
     /// `event::uncovered::Uncovered`
     pub const UNCOVERED: u16 = 10;
+    /// `event::truncate::Truncate`
+    pub const TRUNCATE: u16 = 11;
+    /// `event::mmap::Mmap`
+    pub const MMAP: u16 = 12;
+    /// `event::mount::Mount`
+    pub const MOUNT: u16 = 13;
+    /// `event::module::Module`
+    pub const MODULE: u16 = 14;
+    /// `event::bpf::Bpf`
+    pub const BPF: u16 = 15;
+    /// `event::tamper::Tamper`
+    pub const TAMPER: u16 = 16;
 }
 
 /// The ring of a record, a number in [`Header::ring`].
@@ -111,12 +123,18 @@ pub struct Header {
     pub time: u64,
     /// Counts from 1 per ring and CPU, so that a record that found no room is a visible gap.
     pub sequence: u64,
-    /// `bpf_get_smp_processor_id`.
-    pub cpu: u32,
+    /// `bpf_get_smp_processor_id`; the kernel has at most 8,192.
+    pub cpu: u16,
+    /// Number of the call or opcode of the request, see `entry`; -1 = none.
+    pub call: i16,
     /// One of [`ring`].
     pub ring: u8,
+    /// One of `syscalls::entry`.
+    pub entry: u8,
+    /// errno of a refused call; 0 otherwise.
+    pub error: u8,
     /// Zero.
-    pub padding: [u8; 3],
+    pub padding: u8,
     /// Who did it.
     pub task: Task,
 }

@@ -16,4 +16,5 @@ pub mod filter;
 pub mod offsets;
 pub mod syscalls;
 pub mod counter;
+pub mod overflow;
 pub mod limits;

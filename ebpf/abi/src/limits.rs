@@ -31,3 +31,17 @@ pub const MODIFIED: u32 = 8192;
 pub const UNCOVERED: u32 = 4096;
 /// One `modify` a program run and inode in this time, ns.
 pub const MODIFY_INTERVAL: u64 = 1_000_000_000;
+/// Refused attempts of one program run that are recorded in a second: more are one program trying again.
+pub const REFUSALS: u32 = 64;
+/// Program runs whose refusals are counted; the least used one is forgotten.
+pub const REFUSING: u32 = 1024;
+/// Rows of what was lost: who, where, what. More are counted without these.
+pub const OVERFLOWS: u32 = 1024;
+/// Bytes of a directory's name in such a row: its last components; what is longer is cut.
+pub const OVERFLOW_NAME: usize = 256;
+/// Threads that submit requests of io_uring; the least used one is forgotten.
+pub const SUBMITTERS: u32 = 4096;
+/// Processes of the agent: `watch` and `ship`.
+pub const OWN: u32 = 4;
+/// Bytes of a name that a call is about (xattr, module, file system): XATTR_NAME_MAX with its NUL.
+pub const STRING: usize = 256;

@@ -16,7 +16,8 @@ use graven_abi::{counter, filter::class};
 use crate::kernel::clock::now;
 use crate::kernel::maps::{count, next_sequence};
 use crate::kernel::scratch::Scratch;
-use crate::kernel::task;
+use crate::kernel::task::{self, Current};
+use crate::overflow;
 
 #[map]
 static LIFE: RingBuf = RingBuf::with_byte_size(LIFE_RING, 0);
@@ -31,23 +32,35 @@ pub fn ring_of(class: u32) -> u8 {
     if class == class::PROTECT { ring::PROTECTED } else { ring::ACTIVITY }
 }
 
-/// Fills the header and hands the record over; false when there was no room.
+/// Hands over a record whose event and tail are filled; false when there was no room.
 #[inline(always)]
-pub fn emit<E: 'static>(scratch: &mut Scratch, kind: u16, ring: u8, current: u64) -> bool {
-    let tail = scratch.tail();
-    let (header, _) = scratch.record::<E>();
+pub fn emit<E: 'static>(scratch: &Scratch, kind: u16, ring: u8) -> bool {
+    deliver(scratch.owner(), kind.into(), ring.into(), size_of::<E>() as u32) != 0
+}
+
+/// Fills the header: who, when, by which call. A global function, see `kernel::dentry`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn deliver(owner: u32, kind: u32, ring: u32, size: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(header) = scratch.header(size) else { return 0 };
     header.abi = ABI_VERSION;
-    header.kind = kind;
-    header.tail = tail;
+    header.kind = kind as u16;
+    header.tail = scratch.tail();
     header.time = now();
     // SAFETY: the helper has no preconditions.
-    header.cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    header.ring = ring;
-    header.padding = [0; 3];
-    task::describe(current, &mut header.task);
-    header.sequence = next_sequence(ring);
-    let (start, length) = scratch.finished::<E>();
-    match ring {
+    header.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    header.ring = ring as u8;
+    header.padding = 0;
+    let failed = scratch.failed();
+    let call = scratch.call();
+    header.entry = call.entry as u8;
+    header.call = call.number as i16;
+    header.error = if failed { call.result.wrapping_neg() as u8 } else { 0 };
+    task::describe(Current::get().address(), &mut header.task);
+    header.sequence = next_sequence(ring as u8);
+    let Some((start, length)) = scratch.finished(size) else { return 0 };
+    let stored = match ring as u8 {
         ring::LIFE => output(&LIFE, LIFE_RING, start, length, counter::KEPT_LIFE, counter::LOST_LIFE),
         ring::PROTECTED => output(
             &PROTECTED,
@@ -58,7 +71,11 @@ pub fn emit<E: 'static>(scratch: &mut Scratch, kind: u16, ring: u8, current: u64
             counter::LOST_PROTECTED,
         ),
         _ => output(&ACTIVITY, ACTIVITY_RING, start, length, counter::KEPT_ACTIVITY, counter::LOST_ACTIVITY),
+    };
+    if !stored {
+        overflow::lost(owner, kind, ring);
     }
+    stored.into()
 }
 
 /// The agent is woken when a quarter of the ring is full; until then its own timer finds the records:

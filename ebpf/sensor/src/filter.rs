@@ -12,26 +12,31 @@ use crate::kernel::inode::{ALIASES, Inode, is_directory, older_alias};
 use crate::kernel::maps;
 use crate::kernel::scratch::Scratch;
 
-/// The class of a change of `inode`, and the name that it follows from: `alias`, or a stricter one.
-#[inline(always)]
-pub fn classify(scratch: &mut Scratch, inode: Inode, alias: Dentry) -> (u32, Dentry) {
+/// The class of a change of `inode`. The name that it follows from, `alias` or a stricter one, is what the scratch
+/// looks at then. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn classify(owner: u32, inode: u64, alias: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
+    let (inode, alias) = (Inode(inode), Dentry(alias));
+    scratch.look_from(alias.0);
     if let Some(mark) = maps::mark(inode.0) {
-        return (of_mark(mark, inode), alias);
+        return of_mark(mark, inode);
     }
     if is_directory(inode.mode()) {
-        return (of_directory(scratch, alias), alias);
+        return of_directory(owner, alias.0);
     }
-    let class = of_directory(scratch, alias.parent());
+    let class = of_directory(owner, alias.parent().0);
     let other = older_alias(alias.0);
     if class == class::PROTECT || (other == 0 && inode.links() <= 1) {
-        return (class, alias);
+        return class;
     }
     // A file with several names: protected if any that is in memory is, else kept for user space.
     scratch.look_from(other);
-    match strictest(scratch.owner()) {
-        0 => (class::KEEP, alias),
-        protected => (class::PROTECT, Dentry(protected)),
-    }
+    let protected = strictest(owner);
+    scratch.look_from(if protected == 0 { alias.0 } else { protected });
+    if protected == 0 { class::KEEP } else { class::PROTECT }
 }
 
 /// The first dentry of those to look at whose directory is protected; 0 = none. A global function with its
@@ -46,7 +51,7 @@ extern "C" fn strictest(owner: u32) -> u64 {
         if alias == 0 {
             return 0;
         }
-        if of_directory(scratch, Dentry(alias).parent()) == class::PROTECT {
+        if of_directory(owner, Dentry(alias).parent().0) == class::PROTECT {
             return alias;
         }
         scratch.look_from(older_alias(alias));
@@ -60,9 +65,13 @@ fn of_mark(mark: &Mark, inode: Inode) -> u32 {
     if same { mark.class } else { class::KEEP }
 }
 
-/// The class of what lies in a directory.
-#[inline(always)]
-pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
+/// The class of what lies in a directory. A global function likewise.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn of_directory(owner: u32, directory: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
+    let directory = Dentry(directory);
     let inode = Inode(directory.inode());
     if directory.0 == 0 || inode.0 == 0 {
         return class::KEEP;
@@ -77,7 +86,7 @@ pub fn of_directory(scratch: &mut Scratch, directory: Dentry) -> u32 {
         return known.class;
     }
     scratch.walk_from(directory.0);
-    let found = walk_marks(scratch.owner());
+    let found = walk_marks(owner);
     let (finished_after, started_after) = maps::generation();
     if !still || finished_after != finished || started_after != started {
         return if found == class::MUTABLE { class::KEEP } else { found };

@@ -13,9 +13,14 @@
 // The target has no AtomicU64::fetch_add; a counter that loads, adds and stores loses counts when a program
 // is preempted.
 #![feature(core_intrinsics)]
+#![cfg_attr(
+    feature = "counted",
+    expect(dead_code, reason = "what the inode-time tracepoints need, which came later than these kernels")
+)]
 #![expect(internal_features, reason = "the one way to an XADD")]
 
 mod kernel;
+mod overflow;
 mod emit;
 mod filter;
 mod place;

@@ -1,41 +1,38 @@
-//! Names for what an operation changed: from the noted inodes, or, where there are none, from the caller's
-//! argument and the directory it starts from.
+//! Names for what an operation changed: from the noted inodes, from an open file, or, where there is neither, from
+//! the caller's argument and the directory it starts from.
+//!
+//! The functions here leave what they find in the scratch's `facts`; they are global functions, see `kernel::dentry`.
+#![expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 
+use graven_abi::counter;
+use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
 use graven_abi::path::{Path, flag};
+use graven_abi::syscalls::op;
 
-use crate::kernel::dentry::{Dentry, append_path};
-use crate::kernel::file;
-use crate::kernel::inode::is_directory;
-use crate::kernel::read;
+use crate::filter::classify;
+use crate::kernel::dentry::{Dentry, append_path, path_of};
+use crate::kernel::file::{self, File};
+use crate::kernel::inode::{Inode, is_device, is_directory};
+use crate::kernel::maps;
+use crate::kernel::read::{self, copy};
 use crate::kernel::scratch::Scratch;
-use crate::kernel::slot::{Slot, Touched};
+use crate::kernel::slot::Slot;
+use crate::kernel::task::Current;
 
-/// AT_FDCWD as it stands in a register.
-const AT_FDCWD: i32 = -100;
-
-/// A path argument: where it lies in the caller's memory and what it is relative to.
-#[derive(Clone, Copy)]
-pub struct Argument {
-    dirfd: i32,
-    address: u64,
+/// Where a path argument lies.
+mod memory {
+    /// In the caller's memory.
+    pub const CALLER: u32 = 0;
+    /// In the kernel's own copy.
+    pub const KERNEL: u32 = 1;
 }
 
-impl Argument {
-    #[inline(always)]
-    pub fn at_cwd(address: u64) -> Self {
-        Self { dirfd: AT_FDCWD, address }
-    }
-
-    #[inline(always)]
-    pub fn at(dirfd: u64, address: u64) -> Self {
-        Self { dirfd: dirfd as i32, address }
-    }
-}
+/// Instead of a class: there is nothing to record.
+pub const NOTHING: u32 = u32::MAX;
 
 /// In the current thread's slot: a record names this inode, or has changed the entries of this directory: nothing more need be said of it.
-#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn explain(inode: u64) -> u32 {
@@ -52,8 +49,7 @@ pub extern "C" fn explain(inode: u64) -> u32 {
     0
 }
 
-/// Has the current call changed this inode? 1 = yes. A global function, see `kernel::dentry`.
-#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+/// Has the current call changed this inode? 1 = yes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn is_touched(inode: u64) -> u32 {
@@ -69,57 +65,43 @@ pub extern "C" fn is_touched(inode: u64) -> u32 {
     0
 }
 
-/// The strictest class among what was touched.
-#[inline(always)]
-pub fn class_of(slot: &mut Slot) -> u32 {
-    let mut found = class::KEEP;
+/// The strictest class among what the current call touched.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn strictest_touched() -> u32 {
+    let Some(slot) = Slot::current() else { return class::KEEP };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         if slot.entry(index).class == class::PROTECT {
-            found = class::PROTECT;
+            return class::PROTECT;
         }
     }
-    found
+    class::KEEP
 }
 
-/// Appends the argument and its base: the directory that was touched if there is one (then only the
-/// argument's last component counts), else the directory it is relative to.
-#[inline(always)]
-pub fn argument(
-    scratch: &mut Scratch,
-    task: u64,
-    argument: Argument,
-    slot: Option<&mut Slot>,
-) -> (Path, Path) {
-    let mut path = Path { flags: flag::PRESENT | flag::ARGUMENT, ..Path::default() };
-    scratch.begin_path();
-    scratch.append_user_path(argument.address);
-    path.length = scratch.path_length();
-    let mut base = Path::default();
-    let touched = match slot {
-        Some(slot) => touched_directory(slot),
-        None => 0,
-    };
-    scratch.begin_path();
-    if touched != 0 {
-        path.flags |= flag::LEAF;
-        append_path(scratch, Dentry(touched), &mut base);
-    } else if read::user::<u8>(argument.address) != b'/' {
-        let (dentry, mount) = file::base(task, argument.dirfd);
-        if dentry != 0 {
-            base.mount = mount;
-            base.flags |= flag::MOUNT;
-            append_path(scratch, Dentry(dentry), &mut base);
+/// The number of the current call's first inode that is kept.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn first_kept() -> u32 {
+    let Some(slot) = Slot::current() else { return 0 };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        if slot.entry(index).class != class::MUTABLE {
+            return index;
         }
     }
-    (path, base)
+    0
 }
 
-/// The dentry of a directory that was touched; 0 = none.
-#[inline(always)]
-pub fn touched_directory(slot: &mut Slot) -> u64 {
+/// The dentry of a directory that the current call touched; 0 = none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn touched_directory() -> u64 {
+    let Some(slot) = Slot::current() else { return 0 };
     let mut found = 0;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
@@ -133,15 +115,157 @@ pub fn touched_directory(slot: &mut Slot) -> u64 {
     found
 }
 
-/// Appends the path that an inode had when it was touched: its name then, and its directory.
+/// The outcome of a call of which nothing but its result tells.
 #[inline(always)]
-pub fn noted(scratch: &mut Scratch, entry: &Touched) -> Path {
+pub fn unproven(scratch: &Scratch) -> u32 {
+    if scratch.failed() { outcome::REFUSED } else { outcome::REPORTED }
+}
+
+/// An inode as it is now, by the name of a dentry; 0 = without a name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn describe(owner: u32, inode: u64, dentry: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    Inode(inode).describe(scratch.facts());
+    scratch.facts().base = Path::default();
+    scratch.begin_path();
+    let path = match dentry {
+        0 => Path::default(),
+        _ => path_of(append_path(owner, dentry), unhashed(Dentry(dentry)), 0),
+    };
+    scratch.facts().path = path;
+    0
+}
+
+#[inline(always)]
+fn unhashed(dentry: Dentry) -> u16 {
+    if dentry.unhashed() { flag::UNHASHED } else { 0 }
+}
+
+/// The first kept inode of the slot: the one the call was about. Its address.
+#[inline(always)]
+pub fn describe_changed(scratch: &Scratch, slot: &mut Slot) -> u64 {
+    let entry = slot.entry(first_kept());
+    describe(scratch.owner(), entry.inode, entry.dentry);
+    entry.inode
+}
+
+/// An inode as it was when it was touched, by its name then and its directory. `index`: of the entry.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let entry = slot.entry(index);
+    copy(scratch.facts(), &entry.facts);
+    scratch.facts().base = Path::default();
     let mut path = Path::default();
     scratch.begin_path();
-    if entry.described == 0 {
-        return path;
+    if entry.described != 0 {
+        scratch.append_kernel_string(entry.name_address());
+        path = path_of(append_path(owner, entry.parent), 0, 0);
     }
-    scratch.append_kernel_string(entry.name_address());
-    append_path(scratch, Dentry(entry.parent), &mut path);
-    path
+    scratch.facts().path = path;
+    0
+}
+
+/// An open file with its path, and its class; NOTHING when it needs no record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn describe_file(owner: u32, file: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return NOTHING };
+    let file = File(file);
+    let inode = Inode(file.inode());
+    if !inode.in_tree() {
+        return NOTHING;
+    }
+    let dentry = file.dentry();
+    let class = classify(owner, inode.0, dentry);
+    if class == class::MUTABLE && !is_device(inode.mode()) {
+        maps::count(counter::IGNORED);
+        return NOTHING;
+    }
+    describe(owner, inode.0, dentry);
+    let facts = scratch.facts();
+    facts.path.flags |= flag::FILE | flag::MOUNT;
+    facts.path.mount = file.mount_id();
+    if class == class::MUTABLE { class::KEEP } else { class }
+}
+
+/// The file behind the descriptor that the call was given, likewise.
+#[inline(always)]
+pub fn describe_descriptor(scratch: &Scratch, descriptor: u64) -> u32 {
+    match File::of_descriptor(Current::get().address(), descriptor) {
+        Some(file) => describe_file(scratch.owner(), file.0),
+        None => NOTHING,
+    }
+}
+
+/// What a call says it was about: its path, or its descriptor's file. NOTHING when it needs no record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn describe_claimed(owner: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return NOTHING };
+    let shape = scratch.shape();
+    // utimensat without a path is about the descriptor too.
+    if shape.path != op::NONE && scratch.argument(shape.path) != 0 {
+        describe_first(scratch, 0);
+        return class::KEEP;
+    }
+    describe_descriptor(scratch, scratch.argument(shape.dirfd))
+}
+
+/// The first path of the call. `touched`: the directory that was touched, then only the path's last component counts.
+#[inline(always)]
+pub fn describe_first(scratch: &Scratch, touched: u64) {
+    let shape = scratch.shape();
+    let dirfd = scratch.argument(shape.dirfd) as u32;
+    describe_argument(scratch.owner(), dirfd, scratch.argument(shape.path), touched, memory::CALLER);
+}
+
+/// The second path of the call.
+#[inline(always)]
+pub fn describe_second(scratch: &Scratch) {
+    let shape = scratch.shape();
+    let dirfd = scratch.argument(shape.dirfd2) as u32;
+    describe_argument(scratch.owner(), dirfd, scratch.argument(shape.path2), 0, memory::CALLER);
+}
+
+/// A path that the kernel has copied.
+#[inline(always)]
+pub fn describe_copied(scratch: &Scratch, dirfd: i32, address: u64) {
+    describe_argument(scratch.owner(), dirfd as u32, address, 0, memory::KERNEL);
+}
+
+/// A path argument, and its base: the directory that was touched if there is one, else the directory it is relative
+/// to. Nothing else is known of the file.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u64, memory: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let mut path = Path { flags: flag::PRESENT | flag::ARGUMENT, ..Path::default() };
+    scratch.begin_path();
+    let first: u8 = if memory == memory::KERNEL {
+        scratch.append_kernel_path(address);
+        read::at(address)
+    } else {
+        scratch.append_user_path(address);
+        read::user(address)
+    };
+    path.length = scratch.path_length();
+    let mut base = Path::default();
+    scratch.begin_path();
+    if touched != 0 {
+        path.flags |= flag::LEAF;
+        base = path_of(append_path(owner, touched), 0, 0);
+    } else if first != b'/' {
+        let (dentry, mount) = file::base(Current::get().address(), dirfd as i32);
+        if dentry != 0 {
+            base = path_of(append_path(owner, dentry), flag::MOUNT, mount);
+        }
+    }
+    let facts = scratch.facts();
+    *facts = Default::default();
+    facts.path = path;
+    facts.base = base;
+    0
 }

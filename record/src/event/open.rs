@@ -52,5 +52,8 @@ impl View for Open {
     fn unmapped(&self, _scene: &Scene<'_>, out: &mut Object) {
         out.flag("created", self.created).flag("truncated", self.truncated).flag("writable", self.writable);
         out.put("flags", format!("{:#o}", self.flags));
+        if self.node_device != 0 {
+            out.put("node_device", format!("{}:{}", self.node_device >> 20, self.node_device & 0xf_ffff));
+        }
     }
 }

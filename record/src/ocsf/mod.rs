@@ -105,6 +105,9 @@ fn unmapped(scene: &Scene<'_>) -> Object {
         object.number("sequence", source.ring_sequence);
         out.object("source", object);
         out.text("entry", entry(source.entry())).text("call", &source.call);
+        if source.error != 0 {
+            out.put("errno", source.error);
+        }
     }
     out.number("folded", event::view(record).folded());
     out.maybe("frame_sha256", scene.envelope.frame_hash.map(hex::encode));

@@ -1,4 +1,4 @@
-//! Mode or owner was set. Tail: the path.
+//! Mode, owner, times, flags or an extended attribute was set. Tail: the path, the attribute's name.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -11,7 +11,7 @@ pub struct Attr {
     pub file: Inode,
     /// One of `outcome`.
     pub outcome: u32,
-    /// 1 = chmod, 2 = chown.
+    /// One of `what`: MODE, OWNER, …
     pub what: u32,
     /// What chmod was asked for.
     pub mode: u32,
@@ -19,8 +19,12 @@ pub struct Attr {
     pub uid: u32,
     /// What chown was asked for; `u32::MAX` = leave.
     pub gid: u32,
+    /// The inode flags that were asked for.
+    pub flags: u32,
+    /// Bytes of the attribute's name in the tail, its NUL included.
+    pub name: u32,
     /// Zero.
     pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Attr>() == 88);
+const _: () = assert!(size_of::<Attr>() == 96);

@@ -9,8 +9,8 @@ use crate::path::Inode;
 pub struct Modify {
     /// The inode.
     pub file: Inode,
-    /// Number of the native system call, -1 = none (page fault, kernel thread, another entry).
-    pub syscall: i32,
+    /// The command, if it was an ioctl; else 0.
+    pub command: u32,
     /// Zero.
     pub padding: u32,
 }

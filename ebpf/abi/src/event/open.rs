@@ -17,6 +17,10 @@ pub struct Open {
     pub flags: u32,
     /// 1 = the call truncated the inode.
     pub truncated: u32,
+    /// `i_rdev`: which device, if it is one.
+    pub device: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Open>() == 80);
+const _: () = assert!(size_of::<Open>() == 88);

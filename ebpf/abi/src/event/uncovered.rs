@@ -1,4 +1,4 @@
-//! A process entered the kernel in a way that is not decoded. No tail.
+//! A process used the kernel in a way that is not decoded. No tail.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -10,16 +10,14 @@ pub struct Uncovered {
     pub entry: u32,
     /// Zero.
     pub padding: u32,
+    /// The call's number.
+    pub number: i64,
 }
 
-const _: () = assert!(size_of::<Uncovered>() == 8);
+const _: () = assert!(size_of::<Uncovered>() == 16);
 
 /// Numbers in [`Uncovered::entry`].
 pub mod entry {
-    /// The 32-bit system-call entry.
-    pub const COMPAT: u32 = 1;
-    /// An x32 call.
-    pub const X32: u32 = 2;
-    /// io_uring.
-    pub const IO_URING: u32 = 3;
+    /// A successful call that no table of this release knows.
+    pub const UNKNOWN_CALL: u32 = 5;
 }

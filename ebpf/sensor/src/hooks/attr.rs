@@ -1,127 +1,88 @@
-//! `attr`: mode or owner was set: the chmod and chown families.
+//! `attr`: what is known of a file beside its content was set: mode, owner, times, extended attributes (ACLs and
+//! file capabilities are such), inode flags.
 //!
 //! From `sys_exit`. The inode that changed names itself. Old values would need a program on `sys_enter`,
-//! which costs more than all the rest; they are not recorded in this mode.
+//! which costs more than all the rest; they are not recorded in this mode. An attribute's name and the flags of
+//! an ioctl are what the caller's memory holds at the end of the call.
 //!
 //! What it misses: of a file with several hard links in memory the name may be that of another link.
 
 use graven_abi::event::attr::Attr;
 use graven_abi::event::outcome;
-use graven_abi::filter::class;
 use graven_abi::header::kind;
-use graven_abi::limits::TOUCHED;
-use graven_abi::path::{Path, flag};
+use graven_abi::syscalls::ioctl::FSSETXATTR;
 use graven_abi::syscalls::op;
+use graven_abi::syscalls::op::what::{FLAGS, MODE, OWNER, OWNER16, XATTR, XATTR_REMOVED};
 
-use super::sys_exit::{Call, Evidence, the_rest};
+use super::sys_exit::{Evidence, the_rest};
 use crate::emit::{emit, ring_of};
-use crate::kernel::dentry::{Dentry, append_path};
-use crate::kernel::file::File;
-use crate::kernel::inode::Inode;
-use crate::kernel::read::copy;
+use crate::kernel::read::{copy, user};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
-use crate::place::{self, Argument};
+use crate::place;
 
-const MODE: u32 = 1;
-const OWNER: u32 = 2;
+/// "Leave as it is" of the 16-bit calls.
+const LEAVE16: u32 = 0xffff;
 
-/// The call has ended well; the thread's slot holds `count` entries.
+/// The call has ended; the thread's slot holds `count` entries.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set(count: u32) -> u32 {
-    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     match Evidence::of(count) {
-        Evidence::None => reported(scratch, &Call::current()),
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
-            record(scratch, &Call::current(), slot);
+            let class = place::strictest_touched();
+            let inode = place::describe_changed(scratch, slot);
+            finish(scratch, class, outcome::SUCCESS);
+            place::explain(inode);
             the_rest();
+        }
+        Evidence::None => {
+            let sure = place::unproven(scratch);
+            let class = place::describe_claimed(owner::SYS_EXIT);
+            if class != place::NOTHING {
+                finish(scratch, class, sure);
+            }
         }
     }
     0
 }
 
-/// The first kept inode: the one the call was about.
+/// FS_XFLAG_IMMUTABLE and FS_XFLAG_APPEND (linux/fs.h) as the bits of FS_IOC_SETFLAGS, which records have.
 #[inline(always)]
-fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
-    let class = place::class_of(slot);
-    let mut changed = TOUCHED as u32;
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        if changed >= TOUCHED as u32 && slot.entry(index).class != class::MUTABLE {
-            changed = index;
-        }
-    }
-    let entry = slot.entry(changed);
-    let mut path = Path::default();
-    scratch.begin_path();
-    if entry.dentry != 0 {
-        append_path(scratch, Dentry(entry.dentry), &mut path);
-    }
-    let (_, event) = scratch.record::<Attr>();
-    copy(&mut event.file, &entry.facts);
-    Inode(entry.inode).describe(&mut event.file);
-    event.file.path = path;
-    event.file.base = Path::default();
-    let inode = entry.inode;
-    finish(scratch, call, class, outcome::SUCCESS);
-    place::explain(inode);
-}
-
-/// Nothing but the call's result says that it happened.
-#[inline(always)]
-fn reported(scratch: &mut Scratch, call: &Call) {
-    match call.operation {
-        op::FCHMOD | op::FCHOWN => by_descriptor(scratch, call),
-        op::FCHMODAT | op::FCHOWNAT => {
-            by_argument(scratch, call, Argument::at(call.regs.first(), call.regs.second()))
-        }
-        _ => by_argument(scratch, call, Argument::at_cwd(call.regs.first())),
-    }
-    finish(scratch, call, class::KEEP, outcome::REPORTED);
+fn of_xflags(flags: u32) -> u32 {
+    (flags & 0x18) << 1
 }
 
 #[inline(always)]
-fn by_argument(scratch: &mut Scratch, call: &Call, argument: Argument) {
-    let (path, base) = place::argument(scratch, call.task, argument, None);
-    let (_, event) = scratch.record::<Attr>();
-    event.file = Default::default();
-    event.file.path = path;
-    event.file.base = base;
-}
-
-#[inline(always)]
-fn by_descriptor(scratch: &mut Scratch, call: &Call) {
-    let (_, event) = scratch.record::<Attr>();
-    event.file = Default::default();
-    let Some(file) = File::of_descriptor(call.task, call.regs.first()) else { return };
-    let mut path = Path { mount: file.mount_id(), flags: flag::FILE | flag::MOUNT, ..Path::default() };
-    scratch.begin_path();
-    append_path(scratch, Dentry(file.dentry()), &mut path);
-    let (_, event) = scratch.record::<Attr>();
-    Inode(file.inode()).describe(&mut event.file);
-    event.file.path = path;
-}
-
-#[inline(always)]
-fn finish(scratch: &mut Scratch, call: &Call, class: u32, sure: u32) {
-    let regs = call.regs;
-    let (what, value, group) = match call.operation {
-        op::CHMOD | op::FCHMOD => (MODE, regs.second(), 0),
-        op::FCHMODAT => (MODE, regs.third(), 0),
-        op::CHOWN | op::FCHOWN => (OWNER, regs.second(), regs.third()),
-        _ => (OWNER, regs.third(), regs.fourth()),
+fn finish(scratch: &mut Scratch, class: u32, sure: u32) {
+    let shape = scratch.shape();
+    let (what, value, second) = (shape.what, scratch.argument(shape.value), scratch.argument(shape.value2));
+    let name = match what {
+        XATTR | XATTR_REMOVED => scratch.append_user_string(scratch.argument(shape.path2)),
+        _ => 0,
+    };
+    let flags = match scratch.operation() {
+        op::SETFLAGS if value as u32 == FSSETXATTR => of_xflags(user::<u32>(second)),
+        op::SETFLAGS => user::<u32>(second),
+        op::FILE_SETATTR => of_xflags(user::<u32>(scratch.argument(2))),
+        _ => 0,
+    };
+    let owner = |id: u64| match what {
+        OWNER => id as u32,
+        OWNER16 if id as u32 & LEAVE16 != LEAVE16 => id as u32 & LEAVE16,
+        _ => u32::MAX,
     };
     let (_, event) = scratch.record::<Attr>();
-    event.what = what;
+    copy(&mut event.file, scratch.facts());
+    event.what = if what == OWNER16 { OWNER } else { what }.into();
     event.outcome = sure;
     event.mode = if what == MODE { value as u32 & 0o7777 } else { 0 };
-    event.uid = if what == OWNER { value as u32 } else { u32::MAX };
-    event.gid = if what == OWNER { group as u32 } else { u32::MAX };
+    event.uid = owner(value);
+    event.gid = owner(second);
+    event.flags = if what == FLAGS { flags } else { 0 };
+    event.name = name;
     event.padding = 0;
-    emit::<Attr>(scratch, kind::ATTR, ring_of(class), call.task);
+    emit::<Attr>(scratch, kind::ATTR, ring_of(class));
 }

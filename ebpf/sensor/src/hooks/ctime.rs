@@ -16,16 +16,15 @@ use aya_ebpf::programs::BtfTracePointContext;
 use graven_abi::counter;
 use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
-use graven_abi::syscalls::op;
+use graven_abi::syscalls::{entry, op};
 
-use super::sys_exit::{is_open, operation};
-use super::{modify, open};
+use super::sys_exit::{is_open, look_up, settle};
+use super::{modify, open, uring};
 use crate::filter::classify;
-use crate::kernel::clock::now;
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{Inode, is_directory};
 use crate::kernel::maps;
-use crate::kernel::regs::Regs;
+use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::kernel::task::Current;
@@ -33,7 +32,7 @@ use crate::kernel::task::Current;
 /// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
 /// before the dentry moves, and a thread can be kept from going on for a while. ns.
 const DISTRUST: u64 = 4_000_000_000;
-/// Number of io_uring_enter (asm/unistd_64.h), which runs requests in the caller's thread.
+/// Number of io_uring_enter in every table, which runs requests in the caller's thread.
 const IO_URING_ENTER: i32 = 426;
 
 /// trace_ctime_ns_xchg(inode, old, new, current)
@@ -58,8 +57,8 @@ pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
     let current = Current::get();
-    let (operation, number) = calling(current);
-    if operation == op::NONE && !is_change {
+    let Calling { operation, entry, number, command } = calling(current);
+    if operation == op::NOTHING && !is_change {
         return 0;
     }
     let inode = Inode(inode);
@@ -67,52 +66,83 @@ fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
         return 0;
     }
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
+    scratch.caused_by(entry, number);
     let inode = Inode(scratch.as_number(inode.0));
     let (class, alias) = match (inode.alias(), maps::mark(inode.0)) {
         // An inode without a name is being made (then its directory changes too, and decides) or is the file
         // system's own (quota, journal).
         (0, None) => (class::MUTABLE, Dentry(0)),
-        (alias, _) => classify(scratch, inode, Dentry(alias)),
+        (alias, _) => (classify(owner, inode.0, alias), Dentry(scratch.looking())),
     };
-    if operation != op::NONE && note(inode, alias, class, operation) {
+    if operation != op::NOTHING && note(inode, alias, class, operation) {
         return 0;
     }
-    if may_move(operation, number) && is_directory(inode.mode()) {
-        maps::distrust(now() + DISTRUST);
+    if may_move(operation, entry) && is_directory(inode.mode()) {
+        maps::distrust_for(DISTRUST);
     }
     match class {
         class::MUTABLE => maps::count(counter::IGNORED),
-        _ => modify::record(scratch, current.address(), inode, alias, class, number),
+        _ => {
+            modify::record(owner, inode.0, alias.0, class, command);
+        }
     }
     0
 }
 
-/// A directory changes in a way that is not decoded: it may be moving, and the verdicts below it with it. The
-/// native calls that can move one are the renames (which are noted) and io_uring_enter.
+/// A directory changes in a way that is not decoded: it may be moving, and the verdicts below it with it. Calls
+/// that can move one are the renames (which are noted), and requests of io_uring.
 #[inline(always)]
-fn may_move(operation: u8, number: i32) -> bool {
-    operation != op::NONE || number < 0 || number == IO_URING_ENTER
+fn may_move(operation: u8, from: u8) -> bool {
+    operation != op::NOTHING || from == entry::NONE || from == entry::IO_URING
 }
 
-/// The operation of the running native call and its number; none outside of one.
-#[inline(always)]
-fn calling(current: Current) -> (u8, i32) {
-    if current.in_kernel() {
-        return (op::NONE, -1);
+/// Why an inode changes.
+struct Calling {
+    /// The operation to note it for; NOTHING = it is a `modify` of its own.
+    operation: u8,
+    entry: u8,
+    number: i32,
+    /// Of an ioctl.
+    command: u32,
+}
+
+impl Calling {
+    #[inline(always)]
+    fn outside(entry: u8, number: i32) -> Self {
+        Self { operation: op::NOTHING, entry, number, command: 0 }
     }
-    if current.compat() {
-        return (op::NONE, -1);
+}
+
+/// The running call or request.
+#[inline(always)]
+fn calling(current: Current) -> Calling {
+    if current.in_kernel() {
+        return match uring::running(current) {
+            -1 => Calling::outside(entry::NONE, -1),
+            opcode => Calling::outside(entry::IO_URING, opcode),
+        };
     }
     let regs = Regs::of_current(current);
     if !regs.in_call() {
-        return (op::NONE, -1);
+        return Calling::outside(entry::NONE, -1);
     }
-    let number = regs.number();
-    match operation(number) {
-        // What is noted must be used up at `sys_exit`, which a read-only open leaves at once.
-        opening if is_open(opening) && !open::may_change(opening, regs) => (op::NONE, number as i32),
-        operation => (operation, number as i32),
+    let (compat, number) = (current.compat(), regs.number());
+    let (entry, found) = look_up(compat, number);
+    let number = (number & !X32_BIT) as i32;
+    if number == IO_URING_ENTER {
+        return Calling::outside(entry::IO_URING, maps::submitted());
     }
+    let command = if found == op::IOCTL { regs.argument(compat, 1) as u32 } else { 0 };
+    let settled = settle(found, regs, compat);
+    // What is noted must be used up at `sys_exit`, which what cannot change anything leaves at once.
+    let noted = settled <= op::LAST_NOTED && (!is_open(settled) || may_change(settled, regs, compat));
+    Calling { operation: if noted { settled } else { op::NOTHING }, entry, number, command }
+}
+
+#[inline(always)]
+fn may_change(operation: u8, regs: Regs, compat: bool) -> bool {
+    let flags = if operation == op::OPEN { regs.argument(compat, 1) } else { regs.argument(compat, 2) };
+    open::may_change(operation, flags)
 }
 
 /// Notes the inode in the thread's slot; false when there is no room.
@@ -135,7 +165,7 @@ fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
         return false;
     }
     let entry = slot.entry(slot.count);
-    let renames = matches!(operation, op::RENAME | op::RENAMEAT | op::RENAMEAT2);
+    let renames = matches!(operation, op::RENAME..=op::RENAMEAT2);
     fill(entry, inode, alias, class);
     // A rename has two places: the mutable one is named too, if the other is kept.
     if class != class::MUTABLE || renames {
@@ -147,6 +177,10 @@ fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
         slot.ignored += 1;
     } else {
         slot.kept += 1;
+    }
+    let takes_away = renames || matches!(operation, op::UNLINK..=op::UNLINKAT);
+    if takes_away && maps::mark(inode.0).is_some_and(|mark| mark.class != class::MUTABLE) {
+        maps::distrust_until_marked();
     }
     if renames && is_directory(entry.facts.mode) {
         announce_move(slot);

@@ -4,8 +4,8 @@
 //! AT_EXECVE_CHECK do not. argv is read from `mm.arg_start`: the pages were just written, and no other
 //! thread exists that could rewrite them.
 //!
-//! What it misses: for a script `mm.exe_file` is the last interpreter; the script is in `bprm.filename` and
-//! in argv.
+//! What it misses: for a script `mm.exe_file` is the last interpreter, `bprm.interp` the name it was called by and
+//! `bprm.filename` the script's name; what stood between in a chain of interpreters is in argv only.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -15,47 +15,55 @@ use graven_abi::limits::ARGUMENTS;
 use graven_abi::path::{Path, flag};
 
 use crate::emit::emit;
-use crate::kernel::dentry::{Dentry, append_path};
-use crate::kernel::file::File;
-use crate::kernel::inode::Inode;
+use crate::kernel::dentry::{append_path, path_of};
+use crate::kernel::file::{self, File};
 use crate::kernel::offset::offset;
-use crate::kernel::read::at;
+use crate::kernel::read::{at, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task;
+use crate::place;
 
 /// trace_sched_process_exec(task, old_pid, bprm)
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let current = ctx.arg::<*const u8>(0) as u64;
     let program = ctx.arg::<*const u8>(2) as u64;
-    let Some(scratch) = Scratch::begin(owner::EXEC) else { return 0 };
+    let Some(scratch) = Scratch::begin_outside(owner::EXEC) else { return 0 };
     let mm = task::mm(current);
     executable(scratch, File(at(mm + offset!(mm_exe_file))));
+    let cwd = directory(scratch, current);
     let called_as = scratch.append_kernel_path(at(program + offset!(bprm_filename)));
+    let interpreter = scratch.append_kernel_path(at(program + offset!(bprm_interp)));
     let start: u64 = at(mm + offset!(mm_arg_start));
     let length = at::<u64>(mm + offset!(mm_arg_end)).saturating_sub(start);
     let arguments = scratch.append_user_bytes(start, length);
     let now = task::exec_key(current);
     let (_, event) = scratch.record::<Exec>();
     event.before = ExecKey { exec: now.exec.wrapping_sub(1), ..now };
+    event.cwd = cwd;
     event.called_as = called_as as u16;
+    event.interpreter = interpreter as u16;
+    event.padding = 0;
     event.arguments = arguments;
     event.arguments_cut = (length > ARGUMENTS as u64).into();
-    emit::<Exec>(scratch, kind::EXEC, ring::LIFE, current);
+    emit::<Exec>(scratch, kind::EXEC, ring::LIFE);
     0
+}
+
+/// The current directory: what a relative name and relative arguments start from.
+#[inline(always)]
+fn directory(scratch: &mut Scratch, current: u64) -> Path {
+    let (dentry, mount) = file::base(current, file::AT_FDCWD);
+    scratch.begin_path();
+    path_of(append_path(scratch.owner(), dentry), flag::MOUNT, mount)
 }
 
 #[inline(always)]
 fn executable(scratch: &mut Scratch, file: File) {
-    let dentry = Dentry(file.dentry());
-    let mut path = Path { mount: file.mount_id(), flags: flag::FILE | flag::MOUNT, ..Path::default() };
-    if dentry.unhashed() {
-        path.flags |= flag::UNHASHED;
-    }
-    scratch.begin_path();
-    append_path(scratch, dentry, &mut path);
+    place::describe(scratch.owner(), file.inode(), file.dentry());
+    let facts = scratch.facts();
+    facts.path.flags |= flag::FILE | flag::MOUNT;
+    facts.path.mount = file.mount_id();
     let (_, event) = scratch.record::<Exec>();
-    Inode(file.inode()).describe(&mut event.file);
-    event.file.path = path;
-    event.file.base = Path::default();
+    copy(&mut event.file, scratch.facts());
 }

@@ -21,9 +21,9 @@ use crate::kernel::task;
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let current = ctx.arg::<*const u8>(0) as u64;
-    let Some(scratch) = Scratch::begin(owner::EXIT) else { return 0 };
+    let Some(scratch) = Scratch::begin_outside(owner::EXIT) else { return 0 };
     if let Some(slot) = Slot::current() {
-        left_over(scratch, current, slot);
+        left_over(scratch, slot);
         Slot::remove();
     }
     if !task::group_dead(current) {
@@ -33,12 +33,12 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let (_, event) = scratch.record::<Exit>();
     event.status = task::exit_status(current);
     event.padding = 0;
-    emit::<Exit>(scratch, kind::EXIT, ring::LIFE, current);
+    emit::<Exit>(scratch, kind::EXIT, ring::LIFE);
     0
 }
 
 #[inline(always)]
-fn left_over(scratch: &mut Scratch, current: u64, slot: &mut Slot) {
+fn left_over(scratch: &mut Scratch, slot: &mut Slot) {
     if slot.moving != 0 {
         maps::moved();
     }
@@ -46,10 +46,8 @@ fn left_over(scratch: &mut Scratch, current: u64, slot: &mut Slot) {
         if index >= slot.count {
             break;
         }
-        let entry = slot.entry(index);
-        if entry.class != class::MUTABLE {
-            scratch.restart();
-            modify::record_noted(scratch, current, entry, -1);
+        if slot.entry(index).class != class::MUTABLE {
+            modify::record_noted(scratch.owner(), index);
         }
     }
 }

@@ -14,14 +14,13 @@ use crate::kernel::task;
 /// trace_sched_process_fork(parent, child)
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let parent = ctx.arg::<*const u8>(0) as u64;
     let child = ctx.arg::<*const u8>(1) as u64;
     if !task::is_process(child) {
         return 0;
     }
-    let Some(scratch) = Scratch::begin(owner::FORK) else { return 0 };
+    let Some(scratch) = Scratch::begin_outside(owner::FORK) else { return 0 };
     let (_, event) = scratch.record::<Fork>();
     event.child = task::exec_key(child);
-    emit::<Fork>(scratch, kind::FORK, ring::LIFE, parent);
+    emit::<Fork>(scratch, kind::FORK, ring::LIFE);
     0
 }

@@ -1,6 +1,8 @@
-//! One file a kind of event, and the two places where they are called from: `sys_exit`, which knows who,
-//! what and the result, and `ctime`, which knows which inodes really changed.
+//! One file a kind of event, and the three places where they are called from: `sys_exit`, which knows who,
+//! what and the result, `ctime`, which knows which inodes really changed, and `uring`, which knows what io_uring was
+//! asked for.
 
+#[cfg(not(feature = "counted"))]
 pub mod ctime;
 pub mod sys_exit;
 pub mod open;
@@ -9,6 +11,15 @@ pub mod create;
 pub mod unlink;
 pub mod rename;
 pub mod attr;
+pub mod truncate;
+pub mod mmap;
+pub mod mount;
+pub mod module;
+pub mod bpf;
+pub mod tamper;
+pub mod uring;
+#[cfg(not(feature = "counted"))]
+pub mod request;
 pub mod exec;
 pub mod fork;
 pub mod exit;

@@ -10,29 +10,31 @@ use graven_abi::event::rename::Rename;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
-use graven_abi::path::{Inode as Facts, Path};
-use graven_abi::syscalls::op;
+use graven_abi::path::Inode as Facts;
 
-use super::sys_exit::{Call, Evidence, the_rest};
+use super::sys_exit::{Evidence, the_rest};
 use crate::emit::{emit, ring_of};
-use crate::kernel::dentry::{Dentry, append_path};
+use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::Inode;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
-use crate::place::{self, Argument};
+use crate::place;
 
-/// The call has ended well; the thread's slot holds `count` entries.
+/// The call has ended; the thread's slot holds `count` entries.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn renamed(count: u32) -> u32 {
-    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     match Evidence::of(count) {
-        Evidence::None => reported(scratch, &Call::current()),
+        Evidence::None => {
+            let sure = place::unproven(scratch);
+            named_by_caller(scratch, class::KEEP, sure);
+        }
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
-            record(scratch, &Call::current(), slot);
+            record(scratch, slot);
             the_rest();
         }
     }
@@ -41,36 +43,59 @@ pub extern "C" fn renamed(count: u32) -> u32 {
 
 /// The inode whose dentry has another name or parent than when it was noted.
 #[inline(always)]
-fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
-    let class = place::class_of(slot);
-    let mut moved = TOUCHED as u32;
+fn record(scratch: &mut Scratch, slot: &mut Slot) {
+    let class = place::strictest_touched();
+    let moved = find_moved();
+    let replaced = find_replaced(moved);
+    if moved >= TOUCHED as u32 {
+        return named_by_caller(scratch, class, outcome::SUCCESS);
+    }
+    write(scratch, slot, moved, replaced);
+    finish(scratch, class, outcome::SUCCESS);
+    explain(slot, moved);
+    if replaced < TOUCHED as u32 {
+        explain(slot, replaced);
+    }
+}
+
+/// The number of the thread's entry that has moved; TOUCHED = none. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_moved() -> u32 {
+    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        let entry = slot.entry(index);
+        if entry.dentry != 0 && has_moved(entry) {
+            return index;
+        }
+    }
+    TOUCHED as u32
+}
+
+/// The number of the entry that stood at the new name; TOUCHED = none. A global function likewise.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_replaced(moved: u32) -> u32 {
+    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
     let mut replaced = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         let entry = slot.entry(index);
-        if entry.dentry == 0 {
-            continue;
-        }
-        if has_moved(entry) && moved >= TOUCHED as u32 {
-            moved = index;
-        } else if has_moved(entry)
-            || Inode(entry.inode).alias() != entry.dentry
-            || Inode(entry.inode).links() == 0
-        {
+        let gone = || {
+            has_moved(entry) || Inode(entry.inode).alias() != entry.dentry || Inode(entry.inode).links() == 0
+        };
+        if index != moved && entry.dentry != 0 && gone() {
             replaced = index;
         }
     }
-    if moved >= TOUCHED as u32 {
-        return named_by_caller(scratch, call, class, outcome::SUCCESS);
-    }
-    write(scratch, slot, moved, replaced);
-    finish(scratch, call, class, outcome::SUCCESS);
-    explain(slot, moved);
-    if replaced < TOUCHED as u32 {
-        explain(slot, replaced);
-    }
+    replaced
 }
 
 /// The inode, the directory it was in and the one it is in.
@@ -92,57 +117,36 @@ fn has_moved(entry: &Touched) -> bool {
 
 #[inline(always)]
 fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
-    let entry = slot.entry(moved);
-    let mut to = Facts::default();
-    Inode(entry.inode).describe(&mut to);
-    let mut from = to;
-    from.path = place::noted(scratch, entry);
-    scratch.begin_path();
-    append_path(scratch, Dentry(entry.dentry), &mut to.path);
+    let owner = scratch.owner();
+    place::describe_noted(owner, moved);
     let (_, event) = scratch.record::<Rename>();
-    event.from = from;
-    event.to = to;
+    copy(&mut event.from, scratch.facts());
+    let entry = slot.entry(moved);
+    place::describe(owner, entry.inode, entry.dentry);
+    copy(&mut event.to, scratch.facts());
     event.replaced = Facts::default();
-    if replaced < TOUCHED as u32 {
-        let entry = slot.entry(replaced);
-        if entry.described != 0 {
-            let path = place::noted(scratch, entry);
-            let (_, event) = scratch.record::<Rename>();
-            copy(&mut event.replaced, &entry.facts);
-            event.replaced.path = path;
-            event.replaced.base = Path::default();
-        }
+    if replaced < TOUCHED as u32 && slot.entry(replaced).described != 0 {
+        place::describe_noted(owner, replaced);
+        copy(&mut event.replaced, scratch.facts());
     }
 }
 
-/// Nothing but the call's result says that it happened.
 #[inline(always)]
-fn reported(scratch: &mut Scratch, call: &Call) {
-    named_by_caller(scratch, call, class::KEEP, outcome::REPORTED);
-}
-
-#[inline(always)]
-fn named_by_caller(scratch: &mut Scratch, call: &Call, class: u32, sure: u32) {
-    let (from, to) = match call.operation {
-        op::RENAME => (Argument::at_cwd(call.regs.first()), Argument::at_cwd(call.regs.second())),
-        _ => (
-            Argument::at(call.regs.first(), call.regs.second()),
-            Argument::at(call.regs.third(), call.regs.fourth()),
-        ),
-    };
-    let (from_path, from_base) = place::argument(scratch, call.task, from, None);
-    let (to_path, to_base) = place::argument(scratch, call.task, to, None);
+fn named_by_caller(scratch: &mut Scratch, class: u32, sure: u32) {
+    place::describe_first(scratch, 0);
     let (_, event) = scratch.record::<Rename>();
-    event.from = Facts { path: from_path, base: from_base, ..Facts::default() };
-    event.to = Facts { path: to_path, base: to_base, ..Facts::default() };
+    copy(&mut event.from, scratch.facts());
+    place::describe_second(scratch);
+    copy(&mut event.to, scratch.facts());
     event.replaced = Facts::default();
-    finish(scratch, call, class, sure);
+    finish(scratch, class, sure);
 }
 
 #[inline(always)]
-fn finish(scratch: &mut Scratch, call: &Call, class: u32, sure: u32) {
+fn finish(scratch: &mut Scratch, class: u32, sure: u32) {
+    let flags = scratch.argument(scratch.shape().value);
     let (_, event) = scratch.record::<Rename>();
     event.outcome = sure;
-    event.flags = if call.operation == op::RENAMEAT2 { call.regs.fifth() as u32 } else { 0 };
-    emit::<Rename>(scratch, kind::RENAME, ring_of(class), call.task);
+    event.flags = flags as u32;
+    emit::<Rename>(scratch, kind::RENAME, ring_of(class));
 }

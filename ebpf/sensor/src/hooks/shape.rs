@@ -14,6 +14,7 @@ pub fn shape(ctx: RawTracePointContext) -> i32 {
         maps::moving();
     } else {
         maps::moved();
+        maps::marked();
         debug!(&ctx, "the marks were changed");
     }
     0

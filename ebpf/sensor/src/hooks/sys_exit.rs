@@ -2,99 +2,164 @@
 //!
 //! The registers still hold the arguments, and the result is known. There is none on `sys_enter`: it alone
 //! would cost more than all the rest. Exists since 2.6; a raw tracepoint program since 4.17, with a BTF
-//! context since 5.5.
+//! context since 5.5. From 7.0 on the kernel skips such a program when it is entered again on a CPU after a
+//! preemption, but not one on the classic tracepoint (`trace_call_bpf` runs with preemption off): there the
+//! agent attaches [`sys_exit_classic`].
 //!
-//! What it misses: calls through the 32-bit entry and x32 (one `uncovered` record a process), and io_uring.
-//! What those change is still a `modify` record, by `ctime`.
+//! Every way in is decoded, each by its own table: the 64-bit entry, the 32-bit one, x32. A successful call that
+//! no table knows is an `uncovered` record; what it changes is a `modify`, by `ctime`.
 
 use aya_ebpf::macros::btf_tracepoint;
+#[cfg(not(feature = "counted"))]
+use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+#[cfg(not(feature = "counted"))]
+use aya_ebpf::programs::TracePointContext;
 use graven_abi::counter;
-use graven_abi::event::uncovered::entry;
 use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
-use graven_abi::syscalls::{TABLE, TABLE_LEN, op};
+use graven_abi::syscalls::op::{self, deed};
+use graven_abi::syscalls::{NEWEST, X32_FIRST, entry, ioctl};
 
-use super::{attr, create, modify, open, rename, uncovered, unlink};
+use super::{
+    attr, bpf, create, mmap, modify, module, mount, open, rename, tamper, truncate, uncovered, unlink,
+};
 use crate::kernel::maps;
+use crate::kernel::offset::{TABLES, operation};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
-use crate::kernel::task::Current;
+use crate::kernel::task::{self, Current};
 
-static OPERATIONS: [u8; TABLE_LEN] = TABLE;
+/// AT_FDCWD.
+const AT_FDCWD: i32 = -100;
+/// EPERM, EACCES, ETXTBSY, EROFS: the kernel forbade it.
+const REFUSALS: [i64; 4] = [-1, -13, -26, -30];
 
-/// The operation of a native call number.
+/// trace_sys_exit(regs, ret)
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    ended(Regs::of_exit(&ctx))
+}
+
+/// raw_syscalls:sys_exit, for kernels from 7.0 on.
+#[cfg(not(feature = "counted"))]
+#[tracepoint]
+pub fn sys_exit_classic(_ctx: TracePointContext) -> u32 {
+    ended(Regs::of_current(Current::get())) as u32
+}
+
+/// A way into the kernel and what a number means there.
 #[inline(always)]
-pub fn operation(number: i64) -> u8 {
-    if !(0..TABLE_LEN as i64).contains(&number) {
-        return op::NONE;
+pub fn look_up(compat: bool, number: i64) -> (u8, u8) {
+    if compat {
+        return (entry::COMPAT, operation(&TABLES.compat, number));
     }
-    OPERATIONS[number as usize & (TABLE_LEN - 1)]
+    if number > 0 && number & X32_BIT != 0 {
+        let own = number & !X32_BIT;
+        let found = match own >= X32_FIRST {
+            true => operation(&TABLES.x32, own - X32_FIRST),
+            false => operation(&TABLES.native, own),
+        };
+        return (entry::X32, found);
+    }
+    (entry::NATIVE, operation(&TABLES.native, number))
+}
+
+/// What a call does, once its arguments are looked at: decided on registers, before anything is read.
+#[inline(always)]
+pub fn settle(operation: u8, regs: Regs, compat: bool) -> u8 {
+    let argument = |number| regs.argument(compat, number);
+    match operation {
+        op::OPEN if open::reads_only(argument(1)) => op::NOTHING,
+        op::OPENAT | op::OPEN_BY_HANDLE if open::reads_only(argument(2)) => op::NOTHING,
+        op::IOCTL => match argument(1) as u32 {
+            command if ioctl::sets_flags(command) => op::SETFLAGS,
+            command if ioctl::changes(command) => op::CHANGE,
+            _ => op::NOTHING,
+        },
+        op::MMAP if !mmap::is_shared_writable(argument(2), argument(3)) => op::NOTHING,
+        // SYS_BIND
+        op::SOCKETCALL => {
+            if argument(0) == 2 {
+                op::BIND
+            } else {
+                op::NOTHING
+            }
+        }
+        op::BPF => bpf::settle(argument(0)),
+        op::PTRACE if !tamper::changes(argument(0)) => op::NOTHING,
+        op::FSCONFIG if !mount::reconfigures(argument(1)) => op::NOTHING,
+        _ => operation,
+    }
 }
 
 /// Does it return a descriptor?
 #[inline(always)]
 pub fn is_open(operation: u8) -> bool {
-    matches!(operation, op::OPEN | op::OPENAT | op::OPENAT2 | op::CREAT | op::OPEN_BY_HANDLE)
+    matches!(operation, op::OPEN..=op::OPEN_BY_HANDLE)
 }
 
-/// One finished call of a thread.
-#[derive(Clone, Copy)]
-pub struct Call {
-    pub operation: u8,
-    pub number: i32,
-    pub result: i64,
-    pub regs: Regs,
-    pub task: u64,
-}
-
-impl Call {
-    /// The current thread's, while it is in `sys_exit`: its registers hold arguments and result.
-    #[inline(always)]
-    pub fn current() -> Self {
-        let current = Current::get();
-        let regs = Regs::of_current(current);
-        let number = regs.number();
-        Self {
-            operation: operation(number),
-            number: number as i32,
-            result: regs.result(),
-            regs,
-            task: current.address(),
-        }
-    }
-}
-
-/// trace_sys_exit(regs, ret)
-#[btf_tracepoint(function = "sys_exit")]
-pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let current = Current::get();
-    if current.compat() {
-        return uncovered::record(owner::SYS_EXIT, current.address(), entry::COMPAT);
-    }
-    let regs = Regs::of_exit(&ctx);
+#[inline(always)]
+fn ended(regs: Regs) -> i32 {
+    let compat = Current::get().compat();
     let number = regs.number();
-    let operation = operation(number);
-    if operation == op::NONE {
-        if number > 0 && number & X32_BIT != 0 && regs.result() >= 0 {
-            return uncovered::record(owner::SYS_EXIT, current.address(), entry::X32);
+    let (entry, operation) = look_up(compat, number);
+    if operation == op::NOTHING {
+        if number > NEWEST && regs.result() >= 0 {
+            unknown(entry, number);
         }
         return 0;
     }
-    let result = regs.result();
-    if result >= 0 && open::reads_only(operation, regs) {
+    let operation = settle(operation, regs, compat);
+    if operation == op::NOTHING {
         return 0;
     }
-    finished(operation, result);
+    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    scratch.caused_by(entry, number as i32 & !(X32_BIT as i32));
+    let call = scratch.call();
+    call.operation = operation.into();
+    call.result = regs.result();
+    for index in 0..6 {
+        call.arguments[index] = regs.argument(compat, index);
+    }
+    call.arguments[op::CWD as usize] = AT_FDCWD as u32 as u64;
+    call.arguments[op::NONE as usize] = 0;
+    finished(scratch, operation);
     0
 }
 
-/// Each way on is a global function: the verifier checks it once and on its own, or it would explore the
-/// product of all of them.
 #[inline(always)]
-fn finished(operation: u8, result: i64) {
-    let count = match Slot::current() {
+fn unknown(entry: u8, number: i64) {
+    let own = number & !X32_BIT;
+    // x32's own block lies beyond the newest number and is known.
+    let x32 = entry == entry::X32 && (own <= NEWEST || (X32_FIRST..X32_FIRST + 36).contains(&own));
+    if !x32 {
+        uncovered::record(owner::SYS_EXIT, Current::get().address(), entry, own);
+    }
+}
+
+#[inline(always)]
+fn finished(scratch: &mut Scratch, operation: u8) {
+    let count = if operation <= op::LAST_NOTED { noted() } else { 0 };
+    if !scratch.failed() {
+        return act(scratch, count);
+    }
+    if count != 0 {
+        the_rest();
+    } else if REFUSALS.contains(&scratch.result()) {
+        if maps::may_be_refused(&task::exec_key(Current::get().address())) {
+            act(scratch, 0);
+        } else {
+            maps::count(counter::REFUSED);
+        }
+    }
+}
+
+/// Entries in the thread's slot.
+#[inline(always)]
+fn noted() -> u32 {
+    match Slot::current() {
         Some(slot) => {
             if slot.moving != 0 {
                 slot.moving = 0;
@@ -103,28 +168,33 @@ fn finished(operation: u8, result: i64) {
             slot.count
         }
         None => 0,
-    };
-    if result < 0 {
-        if count != 0 {
-            the_rest();
-        }
-        return;
     }
-    match operation {
-        _ if is_open(operation) => open::opened(count),
-        op::MKDIR | op::MKDIRAT | op::MKNOD | op::MKNODAT | op::LINK | op::LINKAT | op::SYMLINKAT => {
-            create::created(count)
-        }
-        op::UNLINK | op::RMDIR | op::UNLINKAT => unlink::unlinked(count),
-        op::RENAME | op::RENAMEAT | op::RENAMEAT2 => rename::renamed(count),
-        _ => attr::set(count),
+}
+
+/// Each way on is a global function: the verifier checks it once and on its own, or it would explore the
+/// product of all of them.
+#[inline(always)]
+fn act(scratch: &Scratch, count: u32) {
+    match scratch.shape().deed {
+        deed::OPEN => open::opened(count),
+        deed::CREATE => create::created(count),
+        deed::UNLINK => unlink::unlinked(count),
+        deed::RENAME => rename::renamed(count),
+        deed::ATTR => attr::set(count),
+        deed::TRUNCATE => truncate::truncated(count),
+        deed::MMAP => mmap::mapped(count),
+        deed::MOUNT => mount::mounted(count),
+        deed::MODULE => module::changed(count),
+        deed::BPF => bpf::called(count),
+        deed::TAMPER => tamper::acted(count),
+        _ => modify::written(count),
     };
 }
 
 /// What a call has changed, for the functions above.
 pub enum Evidence {
     /// Nothing that was seen: a file system without these tracepoints, a seccomp filter that answers in the
-    /// kernel's place, or an open of an existing file.
+    /// kernel's place, an open of an existing file, or a refusal.
     None,
     /// Only mutable places.
     Ignored,
@@ -157,16 +227,13 @@ impl Evidence {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn the_rest() -> u32 {
-    let (Some(slot), Some(scratch)) = (Slot::current(), Scratch::begin(owner::SYS_EXIT)) else { return 0 };
-    let call = Call::current();
+    let Some(slot) = Slot::current() else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
-        let entry = slot.entry(index);
-        if entry.class != class::MUTABLE {
-            scratch.restart();
-            modify::record_noted(scratch, call.task, entry, call.number);
+        if slot.entry(index).class != class::MUTABLE {
+            modify::record_noted(owner::SYS_EXIT, index);
         }
     }
     Slot::remove();

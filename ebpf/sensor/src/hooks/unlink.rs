@@ -1,4 +1,4 @@
-//! `unlink`: a name was removed: unlink, unlinkat, rmdir.
+//! `unlink`: a name was removed: unlink, unlinkat, rmdir, mq_unlink.
 //!
 //! From `sys_exit`. What lost its name was noted with its name when its change time was set, before the
 //! dentry went; a name behind a symbolic link or rewritten by another thread does not deceive it.
@@ -11,32 +11,34 @@ use graven_abi::event::unlink::Unlink;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
-use graven_abi::path::Path;
-use graven_abi::syscalls::op;
+use graven_abi::syscalls::op::what::REMOVE_DIRECTORY;
 
-use super::sys_exit::{Call, Evidence, the_rest};
+use super::sys_exit::{Evidence, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
-use crate::place::{self, Argument, is_touched};
+use crate::place::{self, is_touched};
 
 /// AT_REMOVEDIR.
 const AT_REMOVEDIR: u64 = 0x200;
 
-/// The call has ended well; the thread's slot holds `count` entries.
+/// The call has ended; the thread's slot holds `count` entries.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn unlinked(count: u32) -> u32 {
-    let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     match Evidence::of(count) {
-        Evidence::None => reported(scratch, &Call::current()),
+        Evidence::None => {
+            let sure = place::unproven(scratch);
+            named_by_caller(scratch, 0, class::KEEP, sure);
+        }
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
-            record(scratch, &Call::current(), slot);
+            record(scratch, slot);
             the_rest();
         }
     }
@@ -45,23 +47,19 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
 
 /// The inode of the kind that the call removes, whose directory was touched too.
 #[inline(always)]
-fn record(scratch: &mut Scratch, call: &Call, slot: &mut Slot) {
-    let class = place::class_of(slot);
-    let victim = find_victim(removes_directory(call).into());
+fn record(scratch: &mut Scratch, slot: &mut Slot) {
+    let class = place::strictest_touched();
+    let victim = find_victim(removes_directory(scratch).into());
     if victim >= TOUCHED as u32 {
-        let directory = Dentry(place::touched_directory(slot)).inode();
-        named_by_caller(scratch, call, Some(slot), class, outcome::SUCCESS);
-        place::explain(directory);
+        let directory = place::touched_directory();
+        named_by_caller(scratch, directory, class, outcome::SUCCESS);
+        place::explain(Dentry(directory).inode());
         return;
     }
+    place::describe_noted(scratch.owner(), victim);
+    finish(scratch, class, outcome::SUCCESS);
     let entry = slot.entry(victim);
-    let path = place::noted(scratch, entry);
-    let (_, event) = scratch.record::<Unlink>();
-    copy(&mut event.file, &entry.facts);
-    event.file.path = path;
-    event.file.base = Path::default();
     let (inode, directory) = (entry.inode, entry.parent_inode);
-    finish(scratch, call, class, outcome::SUCCESS);
     place::explain(inode);
     place::explain(directory);
 }
@@ -88,38 +86,23 @@ extern "C" fn find_victim(directory: u32) -> u32 {
 }
 
 #[inline(always)]
-fn removes_directory(call: &Call) -> bool {
-    match call.operation {
-        op::RMDIR => true,
-        op::UNLINKAT => call.regs.third() & AT_REMOVEDIR != 0,
-        _ => false,
-    }
+fn removes_directory(scratch: &Scratch) -> bool {
+    let shape = scratch.shape();
+    shape.what == REMOVE_DIRECTORY || scratch.argument(shape.value) & AT_REMOVEDIR != 0
 }
 
-/// Nothing but the call's result says that it happened.
+/// `touched`: the dentry of the directory that was touched; 0 = none.
 #[inline(always)]
-fn reported(scratch: &mut Scratch, call: &Call) {
-    named_by_caller(scratch, call, None, class::KEEP, outcome::REPORTED);
+fn named_by_caller(scratch: &mut Scratch, touched: u64, class: u32, sure: u32) {
+    place::describe_first(scratch, touched);
+    finish(scratch, class, sure);
 }
 
 #[inline(always)]
-fn named_by_caller(scratch: &mut Scratch, call: &Call, slot: Option<&mut Slot>, class: u32, sure: u32) {
-    let argument = match call.operation {
-        op::UNLINKAT => Argument::at(call.regs.first(), call.regs.second()),
-        _ => Argument::at_cwd(call.regs.first()),
-    };
-    let (path, base) = place::argument(scratch, call.task, argument, slot);
+fn finish(scratch: &mut Scratch, class: u32, sure: u32) {
     let (_, event) = scratch.record::<Unlink>();
-    event.file = Default::default();
-    event.file.path = path;
-    event.file.base = base;
-    finish(scratch, call, class, sure);
-}
-
-#[inline(always)]
-fn finish(scratch: &mut Scratch, call: &Call, class: u32, sure: u32) {
-    let (_, event) = scratch.record::<Unlink>();
+    copy(&mut event.file, scratch.facts());
     event.outcome = sure;
     event.padding = 0;
-    emit::<Unlink>(scratch, kind::UNLINK, ring_of(class), call.task);
+    emit::<Unlink>(scratch, kind::UNLINK, ring_of(class));
 }

@@ -41,6 +41,14 @@ impl Dentry {
         at(sb + offset!(super_dev))
     }
 
+    /// Is it the root of its file system? A dentry that is its own parent and is not has lost its ancestors
+    /// (open_by_handle_at of a file that is not in the cache).
+    #[inline(always)]
+    pub fn is_root(self) -> bool {
+        let sb: u64 = at(self.0 + offset!(dentry_sb));
+        at::<u64>(sb + offset!(super_root)) == self.0
+    }
+
     /// d_unhashed(): not to be found by a look-up any more.
     #[inline(always)]
     pub fn unhashed(self) -> bool {
@@ -48,27 +56,35 @@ impl Dentry {
     }
 }
 
-/// Appends the names from `leaf` up to the root of its file system, leaf first. `path` may already hold
-/// the name of a leaf that is gone; then `leaf` is its directory.
-#[inline(always)]
-pub fn append_path(scratch: &mut Scratch, leaf: Dentry, path: &mut Path) {
-    path.flags |= flag::PRESENT;
-    path.device = leaf.device();
+/// Appends the names from `leaf` up to the root of its file system, leaf first, to the path that has been begun.
+/// What is known of the path then: its length, its flags << 16, its device << 32. A global function: the verifier
+/// checks it once and not at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let leaf = Dentry(leaf);
+    scratch.set_leaf(leaf.0);
+    let mut flags = flag::PRESENT;
     // A memfd has no directory; its name is all there is.
     if leaf.parent().0 == leaf.0 && !Inode(leaf.inode()).in_tree() {
         scratch.append_kernel_string(leaf.name());
-        path.flags |= flag::INTERNAL;
+        flags |= flag::INTERNAL;
     }
     scratch.walk_from(leaf.0);
-    let cut = walk_names(scratch.owner());
-    path.length = scratch.path_length();
-    if cut != 0 {
-        path.flags |= flag::CUT;
+    if walk_names(owner) != 0 {
+        flags |= flag::CUT;
     }
+    u64::from(scratch.path_length()) | u64::from(flags) << 16 | u64::from(leaf.device()) << 32
 }
 
-/// The walk itself, 1 when the path was cut. A global function: the verifier checks it once and not at each
-/// call. Its state lies in the scratch map and is read again in each step, because a state in registers
+/// The path that [`append_path`] tells of, with what else is known of it.
+#[inline(always)]
+pub fn path_of(told: u64, flags: u16, mount: u32) -> Path {
+    Path { length: told as u16, flags: (told >> 16) as u16 | flags, mount, device: (told >> 32) as u32 }
+}
+
+/// The walk itself, 1 when the path was cut: deeper or longer than the bound, or without its ancestors. Its state lies in the scratch map and is read again in each step, because a state in registers
 /// makes the verifier explore every depth on its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -78,7 +94,7 @@ extern "C" fn walk_names(owner: u32) -> u32 {
         let dentry = Dentry(scratch.walking());
         let parent = dentry.parent();
         if parent.0 == dentry.0 || parent.0 == 0 {
-            return 0;
+            return (Inode(dentry.inode()).in_tree() && !dentry.is_root()).into();
         }
         if scratch.path_length() as usize > PATH - 256 {
             return 1;

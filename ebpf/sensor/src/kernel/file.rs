@@ -8,7 +8,7 @@ pub const FMODE_WRITE: u32 = 2;
 /// FMODE_CREATED: this open made the file.
 pub const FMODE_CREATED: u32 = 0x10_0000;
 /// AT_FDCWD.
-const AT_FDCWD: i32 = -100;
+pub const AT_FDCWD: i32 = -100;
 
 /// `struct file *`.
 #[derive(Clone, Copy)]

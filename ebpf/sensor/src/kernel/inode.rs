@@ -10,6 +10,9 @@ use super::read::at;
 /// S_IFMT, S_IFDIR.
 const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
+/// S_IFBLK, S_IFCHR.
+const BLOCK: u32 = 0o060_000;
+const CHARACTER: u32 = 0o020_000;
 /// SB_NOUSER: pipes, sockets, memfds, anonymous inodes: no tree that a policy could name.
 const SB_NOUSER: u64 = 1 << 31;
 
@@ -45,6 +48,12 @@ impl Inode {
     #[inline(always)]
     pub fn links(self) -> u32 {
         at(self.0 + offset!(inode_nlink))
+    }
+
+    /// `i_rdev`: which device a device node is.
+    #[inline(always)]
+    pub fn node_device(self) -> u32 {
+        at(self.0 + offset!(inode_rdev))
     }
 
     #[inline(always)]
@@ -128,6 +137,18 @@ fn dentry_of(node: u64) -> u64 {
 #[inline(always)]
 pub fn older_alias(dentry: u64) -> u64 {
     dentry_of(at(dentry + offset!(dentry_alias)))
+}
+
+/// S_ISBLK.
+#[inline(always)]
+pub fn is_block_device(mode: u32) -> bool {
+    mode & TYPE == BLOCK
+}
+
+/// S_ISBLK or S_ISCHR.
+#[inline(always)]
+pub fn is_device(mode: u32) -> bool {
+    matches!(mode & TYPE, BLOCK | CHARACTER)
 }
 
 /// S_ISDIR.

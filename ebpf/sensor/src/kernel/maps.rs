@@ -2,6 +2,7 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, Verdict};
@@ -24,10 +25,24 @@ static UNCOVERED: LruHashMap<UncoveredKey, u32> = LruHashMap::with_max_entries(l
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 /// By ring number.
+#[cfg(not(feature = "counted"))]
 #[map]
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 #[map]
+static REFUSED: LruHashMap<ExecKey, Refusals> = LruHashMap::with_max_entries(limits::REFUSING, 0);
+/// By thread: the request that it submitted last.
+#[map]
+static SUBMITTED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(limits::SUBMITTERS, 0);
+/// The agent's own processes: their pids, 0 = none.
+#[map]
+static OWN: Array<u32> = Array::with_max_entries(limits::OWN, 0);
+#[map]
 static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
+
+/// Stands for a time that the agent's next marks end.
+const UNMARKED: u64 = u64::MAX;
+/// Verdicts that were found by the old marks are gone after this, ns.
+const SETTLE: u64 = 100_000_000;
 
 /// Which program run changed which inode.
 #[derive(Clone, Copy)]
@@ -35,15 +50,26 @@ static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
 pub struct ModifyKey {
     pub who: ExecKey,
     pub inode: InodeKey,
+    /// The command of an ioctl: each is a record of its own.
+    pub command: u64,
 }
 
-/// Which process used which other entry.
+/// Which process used which unknown call.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct UncoveredKey {
     pub start: u64,
+    pub number: i64,
     pub pid: u32,
     pub entry: u32,
+}
+
+/// How often a program run was refused within a second.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Refusals {
+    since: u64,
+    count: u64,
 }
 
 /// The mark on an inode's address.
@@ -80,10 +106,41 @@ pub fn generation() -> (u64, u64) {
 
 /// Believe no verdict before this time. Two writers at once are a moment apart: either time will do.
 #[inline(always)]
-pub fn distrust(until: u64) {
+fn distrust(until: u64) {
     if let Some(generation) = GENERATION.get_ptr_mut(0) {
         // SAFETY: a live, aligned map value; volatile, because other CPUs read it.
         unsafe { core::ptr::write_volatile(&raw mut (*generation).distrust, until) }
+    }
+}
+
+/// Believe no verdict for so long, ns.
+#[inline(always)]
+pub fn distrust_for(time: u64) {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: as above. Marks that are awaited are not forgotten.
+        let unmarked = unsafe { core::ptr::read_volatile(&raw const (*generation).distrust) } == UNMARKED;
+        if !unmarked {
+            distrust(now() + time);
+        }
+    }
+}
+
+/// A policy root itself moves or goes: what stands at its place from here on has no mark until the agent has set the
+/// marks anew, so nothing is ignored until then.
+#[inline(always)]
+pub fn distrust_until_marked() {
+    distrust(UNMARKED);
+}
+
+/// The marks are set anew; what began before is over in a moment.
+#[inline(always)]
+pub fn marked() {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value; volatile, because other CPUs write it.
+        let unmarked = unsafe { core::ptr::read_volatile(&raw const (*generation).distrust) } == UNMARKED;
+        if unmarked {
+            distrust(now() + SETTLE);
+        }
     }
 }
 
@@ -119,7 +176,15 @@ pub fn count(index: u32) {
     }
 }
 
+/// Kernels before 5.12 have no atomics that return a value: no sequence.
+#[cfg(feature = "counted")]
+#[inline(always)]
+pub fn next_sequence(_ring: u8) -> u64 {
+    0
+}
+
 /// The next sequence of a ring on this CPU, from 1.
+#[cfg(not(feature = "counted"))]
 #[inline(always)]
 pub fn next_sequence(ring: u8) -> u64 {
     match SEQUENCES.get_ptr_mut(ring.into()) {
@@ -141,11 +206,56 @@ pub fn set_modified(key: &ModifyKey, now: u64) {
     let _full = MODIFIED.insert(key, now, 0);
 }
 
-/// True once per process and entry.
+/// True once per process and call.
 #[inline(always)]
 pub fn first_uncovered(key: &UncoveredKey) -> bool {
     // BPF_NOEXIST: two threads of one process get one record.
     UNCOVERED.insert(key, 1, 1).is_ok()
+}
+
+/// May this refusal be a record, or has the program run had its share for this second?
+#[inline(always)]
+pub fn may_be_refused(who: &ExecKey) -> bool {
+    let now = now();
+    match REFUSED.get_ptr_mut(who) {
+        // SAFETY: a live map value; two threads of one process at once count once too few at worst.
+        Some(seen) => unsafe {
+            if now.wrapping_sub((*seen).since) >= limits::MODIFY_INTERVAL {
+                (*seen).since = now;
+                (*seen).count = 0;
+            }
+            (*seen).count += 1;
+            (*seen).count <= u64::from(limits::REFUSALS)
+        },
+        None => {
+            let _full = REFUSED.insert(who, Refusals { since: now, count: 1 }, 0);
+            true
+        }
+    }
+}
+
+/// The current thread submits a request of io_uring that may change files.
+#[inline(always)]
+pub fn set_submitted(opcode: i32) {
+    let _full = SUBMITTED.insert(bpf_get_current_pid_tgid(), opcode, 0);
+}
+
+/// The last such request of the current thread; -1 = none.
+#[inline(always)]
+pub fn submitted() -> i32 {
+    // SAFETY: plain data.
+    unsafe { SUBMITTED.get(bpf_get_current_pid_tgid()) }.copied().unwrap_or(-1)
+}
+
+/// Is it a process of the agent?
+#[inline(always)]
+pub fn is_own(pid: u32) -> bool {
+    for index in 0..limits::OWN {
+        if OWN.get(index).is_some_and(|own| *own == pid) {
+            return pid != 0;
+        }
+    }
+    false
 }
 
 /// Answers the agent's question about one of its descriptors.

@@ -1,6 +1,8 @@
 //! Where fields lie in this kernel: set by the agent before the object is loaded.
 
 use graven_abi::offsets::Offsets;
+use graven_abi::syscalls::op::NOTHING;
+use graven_abi::syscalls::{Tables, tables};
 
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = {
@@ -11,6 +13,20 @@ pub static OFFSETS: Offsets = {
 /// I_FREEING | I_CLEAR of `inode.i_state`: their bits have moved between kernels; 0 = not known.
 #[unsafe(no_mangle)]
 pub static INODE_LEAVING: u32 = 0;
+
+/// What call numbers mean on this kernel.
+#[unsafe(no_mangle)]
+pub static TABLES: Tables = tables(true);
+
+/// The operation of a call number in one of the tables. Volatile, as above.
+#[inline(always)]
+pub fn operation<const LEN: usize>(table: &'static [u8; LEN], number: i64) -> u8 {
+    if !(0..LEN as i64).contains(&number) {
+        return NOTHING;
+    }
+    // SAFETY: the number is masked to the table's length, a power of two.
+    unsafe { table.as_ptr().add(number as usize & (LEN - 1)).read_volatile() }
+}
 
 /// The value of one offset. Volatile, because the loader changes the data after the compiler saw zeros.
 #[inline(always)]

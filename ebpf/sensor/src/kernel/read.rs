@@ -11,6 +11,19 @@ pub fn at<T: Copy + Default>(address: u64) -> T {
     unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
 }
 
+/// The same, straight to where it belongs: what stands on the stack is scarce in a chain of calls.
+#[inline(always)]
+pub fn into<T: Copy>(to: &mut T, address: u64) {
+    // SAFETY: the helper checks the source, never faults, and leaves zeros where there is nothing to read.
+    unsafe {
+        bpf_probe_read_kernel_bytes(
+            core::ptr::from_mut(to).cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        )
+    };
+}
+
 /// A field of a struct at a kernel address; none where this kernel does not have the field.
 #[inline(always)]
 pub fn field<T: Copy + Default>(base: u64, offset: u64) -> Option<T> {

@@ -9,7 +9,10 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_use
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use graven_abi::header::Header;
-use graven_abi::limits::{ARGUMENTS, NAME, PATH, TAIL};
+use graven_abi::limits::{ARGUMENTS as ARGV, NAME, PATH, STRING, TAIL};
+use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
+use graven_abi::syscalls::{ARGUMENTS, entry};
+use graven_abi::{overflow, path};
 
 /// Room for a header and the largest fixed part (rename).
 pub const FIXED: usize = 352;
@@ -21,16 +24,40 @@ const SLACK: usize = PATH;
 pub struct Scratch {
     walking: u64,
     looking: u64,
+    leaf: u64,
     tail: u32,
     path_start: u32,
     owner: u32,
     padding: u32,
+    call: Call,
+    facts: path::Inode,
+    overflow: overflow::Key,
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
 
+/// The last error number (MAX_ERRNO).
+const MAX_ERRNO: i64 = 4095;
+
+/// The call or request that a record is about.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Call {
+    /// One of `syscalls::op`.
+    pub operation: u32,
+    /// One of `syscalls::entry`.
+    pub entry: u32,
+    /// Its number; -1 = none.
+    pub number: i32,
+    padding: u32,
+    /// What it returned.
+    pub result: i64,
+    /// Its arguments, then AT_FDCWD and 0, see `syscalls::op`.
+    pub arguments: [u64; ARGUMENTS],
+}
+
 const _: () = assert!(size_of::<Scratch>() < 32 << 10, "a per-CPU value is at most 32 KiB");
-const _: () = assert!(ARGUMENTS <= SLACK && NAME <= SLACK);
+const _: () = assert!(ARGV <= SLACK && NAME <= SLACK && STRING <= SLACK);
 
 /// Which program owns which scratch.
 pub mod owner {
@@ -42,8 +69,11 @@ pub mod owner {
     pub const EXEC: u32 = 5;
     pub const EXIT: u32 = 6;
     pub const IO_URING: u32 = 7;
-    pub const COUNT: u32 = 8;
+    pub const SIGNAL: u32 = 8;
+    pub const COUNT: u32 = 9;
 }
+
+static SHAPE_OF: [Shape; SHAPES_LEN] = SHAPES;
 
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(owner::COUNT, 0);
@@ -53,9 +83,44 @@ impl Scratch {
     #[inline(always)]
     pub fn begin(owner: u32) -> Option<&'static mut Self> {
         let scratch = Self::of(owner)?;
-        scratch.set_tail(0);
+        scratch.restart();
         scratch.owner = owner;
         Some(scratch)
+    }
+
+    /// As [`Self::begin`], of what no call does.
+    #[inline(always)]
+    pub fn begin_outside(owner: u32) -> Option<&'static mut Self> {
+        let scratch = Self::begin(owner)?;
+        scratch.caused_by(entry::NONE, -1);
+        Some(scratch)
+    }
+
+    /// What the record is about was done by this call or request, and succeeded.
+    #[inline(always)]
+    pub fn caused_by(&mut self, entry: u8, number: i32) {
+        self.call.entry = entry.into();
+        self.call.number = number;
+        self.call.result = 0;
+    }
+
+    /// What the functions of `place` have found out about one inode; a hook copies it into its event.
+    #[inline(always)]
+    pub fn facts(&mut self) -> &mut path::Inode {
+        &mut self.facts
+    }
+
+    /// Room for the key of a row of losses.
+    #[inline(always)]
+    pub fn overflow(&mut self) -> &'static mut overflow::Key {
+        // SAFETY: a field of a live value of this program on this CPU, and nobody else's.
+        unsafe { &mut *(&raw mut self.overflow) }
+    }
+
+    /// The call that has ended.
+    #[inline(always)]
+    pub fn call(&mut self) -> &mut Call {
+        &mut self.call
     }
 
     /// The scratch of one program on this CPU, as it stands.
@@ -76,6 +141,57 @@ impl Scratch {
     #[inline(always)]
     pub fn restart(&mut self) {
         self.set_tail(0);
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::write_volatile(&raw mut self.leaf, 0) }
+    }
+
+    /// What the call was, read anew: one of `syscalls::op`.
+    #[inline(always)]
+    pub fn operation(&self) -> u8 {
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::read_volatile(&raw const self.call.operation) as u8 }
+    }
+
+    /// Where its arguments lie.
+    #[inline(always)]
+    pub fn shape(&self) -> &'static Shape {
+        &SHAPE_OF[self.operation() as usize & (SHAPES_LEN - 1)]
+    }
+
+    /// An argument by the number that its shape has for it.
+    #[inline(always)]
+    pub fn argument(&self, number: u8) -> u64 {
+        // SAFETY: as for `tail`; the number is masked to the array's length.
+        unsafe { self.call.arguments.as_ptr().add(number as usize & (ARGUMENTS - 1)).read_volatile() }
+    }
+
+    /// What it returned.
+    #[inline(always)]
+    pub fn result(&self) -> i64 {
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::read_volatile(&raw const self.call.result) }
+    }
+
+    /// Did it fail? An address is a result, however large (IS_ERR_VALUE).
+    #[inline(always)]
+    pub fn failed(&self) -> bool {
+        (-MAX_ERRNO..0).contains(&self.result())
+    }
+
+    /// The dentry that the first path of the record is named by; 0 = none.
+    #[inline(always)]
+    pub fn leaf(&self) -> u64 {
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::read_volatile(&raw const self.leaf) }
+    }
+
+    /// The first path of a record stays its leaf.
+    #[inline(always)]
+    pub fn set_leaf(&mut self, dentry: u64) {
+        if self.leaf() == 0 {
+            // SAFETY: as for `tail`.
+            unsafe { core::ptr::write_volatile(&raw mut self.leaf, dentry) }
+        }
     }
 
     #[inline(always)]
@@ -120,6 +236,12 @@ impl Scratch {
     pub fn as_number(&mut self, pointer: u64) -> u64 {
         self.look_from(pointer);
         self.looking()
+    }
+
+    /// The tail from its beginning, and its bytes: the first path, leaf first.
+    #[inline(always)]
+    pub fn first_path(&self) -> (*const u8, u32) {
+        (self.bytes.as_ptr(), self.tail())
     }
 
     /// Starts walking at a dentry.
@@ -184,11 +306,20 @@ impl Scratch {
         self.grow(length)
     }
 
-    /// Appends `length` bytes of the caller's memory, at most [`ARGUMENTS`].
+    /// Appends a short string of the caller's, its NUL included.
+    #[inline(always)]
+    pub fn append_user_string(&mut self, address: u64) -> u32 {
+        // SAFETY: STRING bytes fit behind `end`; the helper checks the source.
+        let length =
+            unsafe { bpf_probe_read_user_str(self.end().cast(), STRING as u32, address as *const _) };
+        self.grow(length)
+    }
+
+    /// Appends `length` bytes of the caller's memory, at most [`ARGV`].
     #[inline(always)]
     pub fn append_user_bytes(&mut self, address: u64, length: u64) -> u32 {
-        let length = length.min(ARGUMENTS as u64) as u32;
-        // SAFETY: ARGUMENTS bytes fit behind `end`; the helper checks the source.
+        let length = length.min(ARGV as u64) as u32;
+        // SAFETY: ARGV bytes fit behind `end`; the helper checks the source.
         let failed = unsafe { bpf_probe_read_user(self.end().cast(), length, address as *const _) };
         if failed != 0 { 0 } else { self.grow(length.into()) }
     }
@@ -204,13 +335,32 @@ impl Scratch {
         unsafe { (&mut *fixed.add(header_at).cast(), &mut *fixed.add(event_at).cast()) }
     }
 
+    /// The header of a record whose fixed part has `size` bytes; none when there is no such kind.
+    #[inline(always)]
+    pub fn header(&mut self, size: u32) -> Option<&'static mut Header> {
+        let at = self.begins_at(size)?;
+        // SAFETY: a header and the fixed part fit between `at` and the tail; aligned to 8 as all abi sizes are
+        // multiples of 8.
+        unsafe { self.fixed.as_mut_ptr().add(at).cast::<Header>().as_mut() }
+    }
+
     /// The finished record: its address and length.
     #[inline(always)]
-    pub fn finished<E>(&mut self) -> (*mut u8, u64) {
-        let size = size_of::<Header>() + size_of::<E>();
+    pub fn finished(&mut self, size: u32) -> Option<(*mut u8, u64)> {
+        let at = self.begins_at(size)?;
         let tail = u64::from(self.tail()).min(TAIL as u64);
-        // SAFETY: within `fixed`.
-        let start = unsafe { self.fixed.as_mut_ptr().add(FIXED - size) };
-        (start, size as u64 + tail)
+        // SAFETY: as above.
+        let start = unsafe { self.fixed.as_mut_ptr().add(at) };
+        Some((start, (FIXED - at) as u64 + tail))
+    }
+
+    /// Where in `fixed` a record begins. Read anew, so that the verifier sees the bound on the very number that is
+    /// added to the address.
+    #[inline(always)]
+    fn begins_at(&self, size: u32) -> Option<usize> {
+        let at = (FIXED - size_of::<Header>()).wrapping_sub(size as usize);
+        // SAFETY: a local variable.
+        let at = unsafe { core::ptr::read_volatile(&raw const at) };
+        (at <= FIXED - size_of::<Header>()).then_some(at)
     }
 }

@@ -76,7 +76,9 @@ impl Slot {
     /// An entry by number.
     #[inline(always)]
     pub fn entry(&mut self, index: u32) -> &'static mut Touched {
-        let index = index as usize & (TOUCHED - 1);
+        // Volatile: the compiler may know where a number came from and leave the mask out, the verifier does not.
+        // SAFETY: a local variable.
+        let index = unsafe { core::ptr::read_volatile(&raw const index) } as usize & (TOUCHED - 1);
         // SAFETY: the index is masked to the array's length; the slot lives as said above.
         unsafe { &mut *self.touched.as_mut_ptr().add(index) }
     }

@@ -1,10 +1,10 @@
 //! `struct task_struct`: who is running.
 
-use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
+use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use graven_abi::header::{ExecKey, Task, task_flag};
 
 use super::offset::offset;
-use super::read::{at, field};
+use super::read::{at, field, into};
 
 /// TS_COMPAT of `thread_info.status`: the call came through the 32-bit entry.
 const TS_COMPAT: u32 = 2;
@@ -15,17 +15,27 @@ const PF_WORKER: u32 = 0x0000_0010 | 0x0000_4000;
 /// SIGNAL_GROUP_EXIT of `signal_struct.flags`.
 const SIGNAL_GROUP_EXIT: u32 = 4;
 
-/// The current task, as a pointer whose type the verifier knows.
+/// The current task. Its type is known to the verifier, but not before 5.11 (feature `counted`): there every
+/// field is a probe read.
 #[derive(Clone, Copy)]
 pub struct Current(*const u8);
 
 impl Current {
+    #[cfg(not(feature = "counted"))]
     #[inline(always)]
     pub fn get() -> Self {
         // SAFETY: the helper has no preconditions.
-        Self(unsafe { bpf_get_current_task_btf() }.cast())
+        Self(unsafe { aya_ebpf::helpers::bpf_get_current_task_btf() }.cast())
     }
 
+    #[cfg(feature = "counted")]
+    #[inline(always)]
+    pub fn get() -> Self {
+        // SAFETY: the helper has no preconditions.
+        Self(unsafe { aya_ebpf::helpers::bpf_get_current_task() } as *const u8)
+    }
+
+    #[cfg(not(feature = "counted"))]
     #[inline(always)]
     pub fn pointer(self) -> *mut u8 {
         self.0.cast_mut()
@@ -36,6 +46,13 @@ impl Current {
         self.0 as u64
     }
 
+    #[cfg(feature = "counted")]
+    #[inline(always)]
+    fn load(self, offset: u64) -> u32 {
+        at(self.address() + offset)
+    }
+
+    #[cfg(not(feature = "counted"))]
     #[inline(always)]
     fn load(self, offset: u64) -> u32 {
         // SAFETY: a typed load; the verifier checks that the offset lies within struct task_struct.
@@ -46,6 +63,12 @@ impl Current {
     #[inline(always)]
     pub fn compat(self) -> bool {
         self.load(offset!(task_status)) & TS_COMPAT != 0
+    }
+
+    /// A kernel thread of its own.
+    #[inline(always)]
+    pub fn kernel_thread(self) -> bool {
+        self.load(offset!(task_flags)) & PF_KTHREAD != 0
     }
 
     /// A kernel thread, or a worker inside the kernel: no system call of its own explains what it does.
@@ -75,14 +98,15 @@ pub fn describe(task: u64, out: &mut Task) {
     // Without CONFIG_AUDIT there is neither, which reads as "not set".
     out.loginuid = field(task, offset!(task_loginuid)).unwrap_or(u32::MAX);
     out.session = field(task, offset!(task_sessionid)).unwrap_or(u32::MAX);
-    out.comm = at(task + offset!(task_comm));
+    into(&mut out.comm, task + offset!(task_comm));
     // SAFETY: the helper has no preconditions.
     out.cgroup = unsafe { bpf_get_current_cgroup_id() };
     credentials(task, out);
     executable(task, out);
     let signal: u64 = at(task + offset!(task_signal));
     let tty: u64 = field(signal, offset!(signal_tty)).unwrap_or(0);
-    out.tty = field(tty, offset!(tty_name)).unwrap_or([0; 16]);
+    // Without one the address is none, which reads as zeros.
+    into(&mut out.tty, if tty == 0 { 0 } else { tty + offset!(tty_name) });
     out.flags = flags(at(task + offset!(task_flags)));
 }
 
@@ -118,6 +142,12 @@ fn executable(task: u64, out: &mut Task) {
     out.exe_device = at(sb + offset!(super_dev));
 }
 
+/// `tgid` of a task.
+#[inline(always)]
+pub fn process(task: u64) -> u32 {
+    at(task + offset!(task_tgid))
+}
+
 /// `mm` of a task; 0 for kernel threads.
 #[inline(always)]
 pub fn mm(task: u64) -> u64 {
@@ -145,4 +175,12 @@ pub fn exit_status(task: u64) -> i32 {
 #[inline(always)]
 pub fn is_process(task: u64) -> bool {
     at::<u32>(task + offset!(task_pid)) == at::<u32>(task + offset!(task_tgid))
+}
+
+/// `ns.inum` of a task's mount namespace; 0 = not known.
+#[inline(always)]
+pub fn mount_namespace(task: u64) -> u32 {
+    let proxy: u64 = at(task + offset!(task_nsproxy));
+    let namespace: u64 = at(proxy + offset!(nsproxy_mnt_ns));
+    field(namespace, offset!(mnt_namespace_inum)).unwrap_or(0)
 }

@@ -1,0 +1,146 @@
+//! What a request of io_uring asks for: a record of its kind with outcome `reported`, when it is submitted. See `uring`.
+
+use graven_abi::event::attr::Attr;
+use graven_abi::event::create::Create;
+use graven_abi::event::open::Open;
+use graven_abi::event::outcome::REPORTED;
+use graven_abi::event::rename::Rename;
+use graven_abi::event::unlink::Unlink;
+use graven_abi::filter::class;
+use graven_abi::header::kind;
+use graven_abi::offsets::ABSENT;
+use graven_abi::path::Inode as Facts;
+use graven_abi::syscalls::op::what;
+use graven_abi::syscalls::{entry, uring as requests};
+
+use super::open::reads_only;
+use super::uring;
+use crate::emit::{emit, ring_of};
+use crate::kernel::file::{AT_FDCWD, FMODE_WRITE};
+use crate::kernel::maps;
+use crate::kernel::offset::offset;
+use crate::kernel::read::{at, copy, field};
+use crate::kernel::scratch::{Scratch, owner};
+use crate::place;
+
+/// A request is tried next. What it is about lies in its own memory, where no program can change it.
+#[inline(always)]
+pub fn submitted(request: u64) -> i32 {
+    let Some(opcode) = field::<u8>(request, offset!(request_opcode)) else { return 0 };
+    let opcode = i16::from(opcode);
+    if !uring::changes(opcode) {
+        return 0;
+    }
+    maps::set_submitted(opcode.into());
+    if offset!(request_cmd) == ABSENT as u64 {
+        return 0;
+    }
+    let Some(scratch) = Scratch::begin(owner::IO_URING) else { return 0 };
+    scratch.caused_by(entry::IO_URING, opcode.into());
+    let command = request + offset!(request_cmd);
+    match opcode {
+        requests::OPENAT | requests::OPENAT2 => open(scratch, command),
+        requests::UNLINKAT => unlink(scratch, command),
+        requests::RENAMEAT => rename(scratch, command),
+        requests::MKDIRAT => {
+            create(
+                scratch,
+                what::DIRECTORY,
+                command,
+                (offset!(io_mkdir_dfd), offset!(io_mkdir_filename)),
+                None,
+            );
+        }
+        requests::SYMLINKAT => {
+            create(
+                scratch,
+                what::SYMLINK,
+                command,
+                (offset!(io_link_new_dfd), offset!(io_link_newpath)),
+                None,
+            );
+        }
+        requests::LINKAT => {
+            let old = (offset!(io_link_old_dfd), offset!(io_link_oldpath));
+            let new = (offset!(io_link_new_dfd), offset!(io_link_newpath));
+            create(scratch, what::LINK, command, new, Some(old));
+        }
+        requests::SETXATTR => set(scratch, command),
+        _ => {}
+    }
+    0
+}
+
+/// A name in the kernel's memory: `struct filename`, whose pointer's lowest bit is a mark from 7.0 on.
+#[inline(always)]
+fn describe(scratch: &Scratch, command: u64, dfd: u64, filename: u64) {
+    let dfd: i32 = field(command, dfd).unwrap_or(AT_FDCWD);
+    let filename: u64 = field(command, filename).unwrap_or(0);
+    place::describe_copied(scratch, dfd, at((filename & !1) + offset!(filename_name)));
+}
+
+#[inline(always)]
+fn open(scratch: &mut Scratch, command: u64) {
+    let flags: u64 = field(command, offset!(io_open_how)).unwrap_or(1);
+    if reads_only(flags) {
+        return;
+    }
+    describe(scratch, command, offset!(io_open_dfd), offset!(io_open_filename));
+    let (_, event) = scratch.record::<Open>();
+    *event = Open { outcome: REPORTED, flags: flags as u32, ..Open::default() };
+    event.mode = if flags & 3 != 0 { FMODE_WRITE } else { 0 };
+    copy(&mut event.file, scratch.facts());
+    emit::<Open>(scratch, kind::OPEN, ring_of(class::KEEP));
+}
+
+#[inline(always)]
+fn unlink(scratch: &mut Scratch, command: u64) {
+    describe(scratch, command, offset!(io_unlink_dfd), offset!(io_unlink_filename));
+    let (_, event) = scratch.record::<Unlink>();
+    event.outcome = REPORTED;
+    event.padding = 0;
+    copy(&mut event.file, scratch.facts());
+    emit::<Unlink>(scratch, kind::UNLINK, ring_of(class::KEEP));
+}
+
+#[inline(always)]
+fn rename(scratch: &mut Scratch, command: u64) {
+    let (_, event) = scratch.record::<Rename>();
+    describe(scratch, command, offset!(io_rename_old_dfd), offset!(io_rename_oldpath));
+    copy(&mut event.from, scratch.facts());
+    describe(scratch, command, offset!(io_rename_new_dfd), offset!(io_rename_newpath));
+    copy(&mut event.to, scratch.facts());
+    event.replaced = Facts::default();
+    event.outcome = REPORTED;
+    event.flags = 0;
+    emit::<Rename>(scratch, kind::RENAME, ring_of(class::KEEP));
+}
+
+/// A new name; of a hard link the old one too.
+#[inline(always)]
+fn create(scratch: &mut Scratch, what: u8, command: u64, new: (u64, u64), old: Option<(u64, u64)>) {
+    describe(scratch, command, new.0, new.1);
+    let (_, event) = scratch.record::<Create>();
+    copy(&mut event.file, scratch.facts());
+    event.from = Facts::default();
+    if let Some(old) = old {
+        describe(scratch, command, old.0, old.1);
+        copy(&mut event.from, scratch.facts());
+    }
+    event.outcome = REPORTED;
+    event.what = what.into();
+    event.target = 0;
+    event.padding = 0;
+    emit::<Create>(scratch, kind::CREATE, ring_of(class::KEEP));
+}
+
+#[inline(always)]
+fn set(scratch: &mut Scratch, command: u64) {
+    describe(scratch, command, ABSENT.into(), offset!(io_xattr_filename));
+    let (_, event) = scratch.record::<Attr>();
+    *event = Attr { outcome: REPORTED, what: what::XATTR.into(), ..Attr::default() };
+    event.uid = u32::MAX;
+    event.gid = u32::MAX;
+    copy(&mut event.file, scratch.facts());
+    emit::<Attr>(scratch, kind::ATTR, ring_of(class::KEEP));
+}

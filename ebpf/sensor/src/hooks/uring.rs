@@ -1,0 +1,83 @@
+//! io_uring: what a process asked the kernel to do without a system call for each.
+//!
+//! `io_uring_submit_req` (since 6.3; before, `io_uring_submit_sqe`) fires for each request just before it is tried, also
+//! when the kernel's own thread submits it (SQPOLL). What really changes is told by `ctime`, in the thread that does
+//! it; this hook tells which request it was, and for requests about names what was asked for: a record of the
+//! request's kind with outcome `reported`, named by the kernel's own copy of the string. A completion is never waited
+//! for: IOSQE_CQE_SKIP_SUCCESS leaves it out.
+//!
+//! What it misses: before 6.1 the tracepoint has no request, so names are not to be had.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+#[cfg(not(feature = "counted"))]
+use graven_abi::offsets::ABSENT;
+use graven_abi::syscalls::uring as requests;
+
+#[cfg(not(feature = "counted"))]
+use super::request;
+use crate::kernel::maps;
+#[cfg(not(feature = "counted"))]
+use crate::kernel::offset::offset;
+#[cfg(not(feature = "counted"))]
+use crate::kernel::read::field;
+#[cfg(not(feature = "counted"))]
+use crate::kernel::task::Current;
+
+/// One bit for each request that may change a file.
+const CHANGING: u64 = {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < requests::REQUESTS.len() {
+        bits |= 1 << requests::REQUESTS[i].0;
+        i += 1;
+    }
+    bits
+};
+
+/// trace_io_uring_submit_req(req)
+#[cfg(not(feature = "counted"))]
+#[btf_tracepoint(function = "io_uring_submit_req")]
+pub fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
+    request::submitted(ctx.arg::<*const u8>(0) as u64)
+}
+
+/// trace_io_uring_submit_sqe(req, …), 6.1; on 5.10 the first argument is the ring and the second the opcode.
+#[btf_tracepoint(function = "io_uring_submit_sqe")]
+pub fn io_uring_submit_sqe(ctx: BtfTracePointContext) -> i32 {
+    #[cfg(feature = "counted")]
+    {
+        let opcode = ctx.arg::<u64>(1) as u8;
+        if changes(opcode.into()) {
+            maps::set_submitted(opcode.into());
+        }
+        0
+    }
+    #[cfg(not(feature = "counted"))]
+    request::submitted(ctx.arg::<*const u8>(0) as u64)
+}
+
+/// May this request change a file?
+#[inline(always)]
+pub fn changes(opcode: i16) -> bool {
+    (0..64).contains(&opcode) && CHANGING >> opcode & 1 != 0
+}
+
+/// The request that an inode changes by, in a thread of the kernel's: a worker knows it (`io_worker.cur_work`), the
+/// SQPOLL thread has just submitted it. -1 = none.
+#[cfg(not(feature = "counted"))]
+#[inline(always)]
+pub fn running(current: Current) -> i32 {
+    if current.kernel_thread() {
+        return -1;
+    }
+    let worker: u64 = field(current.address(), offset!(task_worker)).unwrap_or(0);
+    let work: u64 = field(worker, offset!(worker_work)).unwrap_or(0);
+    if work == 0 || offset!(request_work) == u64::from(ABSENT) {
+        return maps::submitted();
+    }
+    match field::<u8>(work - offset!(request_work), offset!(request_opcode)) {
+        Some(opcode) => opcode.into(),
+        None => -1,
+    }
+}
