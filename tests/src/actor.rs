@@ -1,14 +1,20 @@
 //! The processes that make changes: one for each change, so that its pid is known.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::calls::Entry;
 
 /// Nobody's user and group.
 pub const NOBODY: u32 = 65534;
+
+/// The actor's exit code when the kernel has no such call, request or feature (EX_UNAVAILABLE).
+pub const LACKING: u8 = 69;
 
 /// The program `graven-actor`, and how it is started.
 #[derive(Clone, Debug)]
@@ -29,13 +35,33 @@ pub struct Acted {
     pub program: PathBuf,
     /// What it was told, for messages.
     pub said: String,
+    /// What it told, where its standard output was a pipe.
+    pub told: Vec<u8>,
+}
+
+/// What came of telling it to do something.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It was done.
+    Made(Acted),
+    /// The kernel has not what it takes, in the actor's words.
+    Lacking(String),
 }
 
 impl Actor {
     /// `program` is `env!("CARGO_BIN_EXE_graven-actor")` of the suite.
+    /// Where programs were brought without the build's folders, it lies with them.
     pub fn new(program: &str) -> Result<Self> {
-        let program = Path::new(program).canonicalize().context("no graven-actor")?;
+        let brought =
+            std::env::var_os("GRAVEN_BIN_DIR").map(|folder| PathBuf::from(folder).join("graven-actor"));
+        let program = brought.filter(|program| program.exists()).unwrap_or_else(|| program.into());
+        let program = program.canonicalize().context("no graven-actor")?;
         Ok(Self { program, user: None, before: Vec::new() })
+    }
+
+    /// What runs.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// As another user.
@@ -53,9 +79,19 @@ impl Actor {
         self.told("--at", directory)
     }
 
-    fn told(&self, option: &str, directory: &Path) -> Self {
+    /// By this entry.
+    pub fn by(&self, entry: Entry) -> Self {
+        self.told("--by", entry.name())
+    }
+
+    /// By requests of an io_uring, made so: `plain`, or `worker`, `silent`, `polled` joined by `+`.
+    pub fn by_uring(&self, way: &str) -> Self {
+        self.told("--uring", way)
+    }
+
+    fn told(&self, option: &str, value: impl AsRef<OsStr>) -> Self {
         let mut actor = self.clone();
-        actor.before.extend([OsString::from(option), directory.into()]);
+        actor.before.extend([OsString::from(option), value.as_ref().to_owned()]);
         actor
     }
 
@@ -66,8 +102,8 @@ impl Actor {
 
     /// The same with this standard output.
     pub fn act_on<S: AsRef<OsStr>>(&self, stdout: Stdio, arguments: &[S]) -> Result<Acted> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.before).args(arguments).stdin(Stdio::null()).stdout(stdout);
+        let mut command = self.command(arguments);
+        command.stdout(stdout);
         self.run(command)
     }
 
@@ -78,8 +114,22 @@ impl Actor {
         command
     }
 
+    /// Makes one change if the kernel has what it takes.
+    pub fn attempt<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Attempt> {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null());
+        self.run_if_there(command)
+    }
+
     /// Runs any program as this actor's user; it must succeed.
-    pub fn run(&self, mut command: Command) -> Result<Acted> {
+    pub fn run(&self, command: Command) -> Result<Acted> {
+        match self.run_if_there(command)? {
+            Attempt::Made(acted) => Ok(acted),
+            Attempt::Lacking(why) => bail!("{why}"),
+        }
+    }
+
+    fn run_if_there(&self, mut command: Command) -> Result<Attempt> {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
@@ -90,12 +140,14 @@ impl Actor {
         let child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {said}"))?;
         let pid = child.id();
         let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "{said}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(Acted {
-            pid,
-            user: self.user.unwrap_or_else(|| rustix::process::getuid().as_raw()),
-            program,
-            said,
-        })
+        let words = String::from_utf8_lossy(&output.stderr);
+        // An entry that the kernel was built without ends the process.
+        let no_entry = output.status.signal() == Some(Signal::SEGV.as_raw());
+        if no_entry || output.status.code() == Some(LACKING.into()) {
+            return Ok(Attempt::Lacking(format!("{said}: {} {}", output.status, words.trim())));
+        }
+        ensure!(output.status.success(), "{said}: {} {words}", output.status);
+        let user = self.user.unwrap_or_else(|| rustix::process::getuid().as_raw());
+        Ok(Attempt::Made(Acted { pid, user, program, said, told: output.stdout }))
     }
 }

@@ -20,7 +20,13 @@ pub struct Agent {
 
 /// The text of a policy that protects one directory and knows nothing else.
 pub fn policy(protected: &Path) -> String {
-    let protected = protected.display();
+    policy_of(&[protected])
+}
+
+/// The same with several.
+pub fn policy_of(protected: &[&Path]) -> String {
+    let protected: Vec<_> = protected.iter().map(|path| format!("\"{}\"", path.display())).collect();
+    let protected = protected.join(", ");
     format!(
         r#"schema = 1
 [policy]
@@ -28,7 +34,7 @@ name = "tests"
 version = "1"
 [[protect]]
 name = "watched"
-paths = ["{protected}"]
+paths = [{protected}]
 severity = "high"
 [[mutable]]
 name = "everything else"
@@ -36,7 +42,7 @@ paths = ["/"]
 [exec]
 otherwise = "high"
 [exec.image]
-deny_from = ["{protected}", "memfd", "deleted"]
+deny_from = [{protected}, "memfd", "deleted"]
 "#
     )
 }

@@ -1,18 +1,45 @@
-//! The system calls by which the tests change files, by name: exactly these numbers are made.
+//! The system calls by which the tests change things, by entry and name: exactly these numbers are made.
 
-use Shape::{At, File, Number, Path};
+use std::fmt;
+
+pub mod uring;
+
+mod compat;
+mod native;
+
+/// How the kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The 64-bit table.
+    Native,
+    /// The 32-bit table, by `int 0x80`.
+    Compat,
+    /// The 64-bit table's numbers with [`X32_BIT`].
+    X32,
+}
+
+/// Bit 30 of a call's number (`asm/unistd_x32.h`).
+pub const X32_BIT: usize = 0x4000_0000;
 
 /// What an argument is, in the order of the call's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// A path.
-    Path,
+    /// A path or another string; `NULL` is none.
+    Text,
     /// A number.
     Number,
+    /// A number of 64 bits: two arguments by the 32-bit entry.
+    Wide,
     /// The directory's descriptor that the next path is relative to.
     At,
-    /// A descriptor of an open file.
+    /// A descriptor of a file that is opened for reading, or of an earlier step.
     File,
+    /// The same for writing.
+    Out,
+    /// Bytes: their address.
+    Buffer,
+    /// Bytes: their address and, as the next argument, how many there are.
+    Bytes,
 }
 
 /// One call.
@@ -21,15 +48,41 @@ pub struct Call {
     name: &'static str,
     number: usize,
     shape: &'static [Shape],
+    entry: Entry,
+}
+
+impl Entry {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Compat, Self::X32];
+
+    /// As a record and the actor call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Compat => "compat",
+            Self::X32 => "x32",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|entry| entry.name() == name)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Call {
-    /// As in the manual.
+    /// As in the table of its entry.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Of the native table (`asm/unistd_64.h`).
+    /// Of the table of its entry.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -39,46 +92,84 @@ impl Call {
         self.shape
     }
 
-    /// By its name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        CALLS.iter().find(|call| call.name == name)
+    /// Which entry takes it.
+    pub fn entry(&self) -> Entry {
+        self.entry
+    }
+
+    /// By its name in the table of an entry.
+    pub fn named(entry: Entry, name: &str) -> Option<Self> {
+        let table: &[Self] = match entry {
+            Entry::Native | Entry::X32 => native::CALLS,
+            Entry::Compat => compat::CALLS,
+        };
+        let mut call = *table.iter().find(|call| call.name == name)?;
+        if entry == Entry::X32 {
+            call.entry = entry;
+            call.number = X32_BIT | own_number(name).unwrap_or(call.number);
+        }
+        Some(call)
     }
 }
 
-const fn call(name: &'static str, number: usize, shape: &'static [Shape]) -> Call {
-    Call { name, number, shape }
+/// What x32 numbers on its own: calls whose structs have pointers.
+fn own_number(name: &str) -> Option<usize> {
+    match name {
+        "ioctl" => Some(514),
+        "ptrace" => Some(521),
+        "process_vm_writev" => Some(540),
+        _ => None,
+    }
 }
 
-/// Only calls that read paths and numbers, and write no memory of the caller.
-static CALLS: [Call; 29] = [
-    call("open", 2, &[Path, Number, Number]),
-    call("truncate", 76, &[Path, Number]),
-    call("ftruncate", 77, &[File, Number]),
-    call("rename", 82, &[Path, Path]),
-    call("mkdir", 83, &[Path, Number]),
-    call("rmdir", 84, &[Path]),
-    call("creat", 85, &[Path, Number]),
-    call("link", 86, &[Path, Path]),
-    call("unlink", 87, &[Path]),
-    call("symlink", 88, &[Path, Path]),
-    call("chmod", 90, &[Path, Number]),
-    call("fchmod", 91, &[File, Number]),
-    call("chown", 92, &[Path, Number, Number]),
-    call("fchown", 93, &[File, Number, Number]),
-    call("lchown", 94, &[Path, Number, Number]),
-    call("mknod", 133, &[Path, Number, Number]),
-    call("openat", 257, &[At, Path, Number, Number]),
-    call("mkdirat", 258, &[At, Path, Number]),
-    call("mknodat", 259, &[At, Path, Number, Number]),
-    call("fchownat", 260, &[At, Path, Number, Number, Number]),
-    call("unlinkat", 263, &[At, Path, Number]),
-    call("renameat", 264, &[At, Path, At, Path]),
-    call("linkat", 265, &[At, Path, At, Path, Number]),
-    call("symlinkat", 266, &[Path, At, Path]),
-    call("fchmodat", 268, &[At, Path, Number]),
-    call("renameat2", 316, &[At, Path, At, Path, Number]),
-    call("fchmodat2", 452, &[At, Path, Number, Number]),
-    // With no times (0): now.
-    call("utime", 132, &[Path, Number]),
-    call("utimensat", 280, &[At, Path, Number, Number]),
-];
+const fn call(entry: Entry, name: &'static str, number: usize, shape: &'static [Shape]) -> Call {
+    Call { name, number, shape, entry }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use anyhow::{Result, ensure};
+
+    use super::*;
+
+    /// Numbers of a header of the kernel's, by name.
+    fn header(file: &str) -> Option<BTreeMap<String, String>> {
+        let text = std::fs::read_to_string(format!("/usr/include/x86_64-linux-gnu/asm/{file}")).ok()?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(' '));
+        Some(lines.map(|(name, number)| (name.to_owned(), number.trim().to_owned())).collect())
+    }
+
+    #[test]
+    fn every_number_is_the_headers_number_of_that_name() -> Result<()> {
+        let own = |number: usize| number.to_string();
+        let x32 = |number: usize| format!("(__X32_SYSCALL_BIT + {})", number & !X32_BIT);
+        for (entry, file, shown) in [
+            (Entry::Native, "unistd_64.h", &own as &dyn Fn(usize) -> String),
+            (Entry::Compat, "unistd_32.h", &own),
+            (Entry::X32, "unistd_x32.h", &x32),
+        ] {
+            let Some(header) = header(file) else {
+                crate::skip::say("syscall_header", "the kernel's headers (linux-libc-dev) are not installed");
+                return Ok(());
+            };
+            let table: &[Call] = if entry == Entry::Compat { compat::CALLS } else { native::CALLS };
+            let known = table
+                .iter()
+                .filter_map(|call| Some((Call::named(entry, call.name)?, header.get(call.name)?)));
+            let known: Vec<_> = known.collect();
+            for (call, number) in &known {
+                ensure!(
+                    **number == shown(call.number),
+                    "{entry} {}: {} and not {number}",
+                    call.name,
+                    call.number
+                );
+            }
+            // A header may be older than the newest calls, not than most.
+            ensure!(known.len() > 40, "only {} calls are in {file}", known.len());
+        }
+        Ok(())
+    }
+}

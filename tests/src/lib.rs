@@ -17,8 +17,13 @@ pub mod central;
 pub mod agent;
 
 pub mod actor;
+pub mod driver;
+pub mod chance;
 pub mod record;
 pub mod stage;
+pub mod sight;
+pub mod scene;
+pub mod tally;
 pub mod shared;
 pub mod skip;
 

@@ -6,6 +6,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+/// What a folder lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// ext4
+    Ext4,
+    /// tmpfs
+    Tmpfs,
+    /// Another file system, or none.
+    Other,
+}
+
+impl Ground {
+    /// Of the file system there.
+    pub fn at(folder: &Path) -> Self {
+        // Numbers of `linux/magic.h`.
+        match rustix::fs::statfs(folder).map(|stat| stat.f_type) {
+            Ok(0xef53) => Self::Ext4,
+            Ok(0x0102_1994) => Self::Tmpfs,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Kept, and said, unless the test called [`Place::done`].
 #[derive(Debug)]
 pub struct Place {
@@ -17,7 +40,12 @@ pub struct Place {
 impl Place {
     /// A new folder that every user may enter.
     pub fn new(name: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(&format!("graven-{name}-")).tempdir();
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// The same below a folder.
+    pub fn within(folder: &Path, name: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(&format!("graven-{name}-")).tempdir_in(folder);
         let folder = folder.context("cannot make a folder for the test")?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         // Records have real paths.

@@ -9,6 +9,7 @@ use graven_record::text;
 use serde_json::Value;
 
 use crate::actor::Acted;
+use crate::sight;
 
 /// OCSF's File System Activity.
 pub const FILE: u64 = 1001;
@@ -33,8 +34,14 @@ pub mod activity {
     pub const DELETE: u64 = 4;
     /// Rename
     pub const RENAME: u64 = 5;
+    /// Set Attributes
+    pub const ATTRIBUTES: u64 = 6;
     /// Set Security
     pub const SECURITY: u64 = 7;
+    /// Mount
+    pub const MOUNT: u64 = 12;
+    /// Unmount
+    pub const UNMOUNT: u64 = 13;
 }
 
 impl Record {
@@ -68,10 +75,13 @@ impl Record {
         self.number("/class_uid").unwrap_or_default()
     }
 
-    /// The process that did it: of a process event the process itself.
+    /// The process that did it: of a start or an end the process itself.
     pub fn pid(&self) -> Option<u64> {
-        let place = if self.class() == PROCESS { "/process/pid" } else { "/actor/process/pid" };
-        self.number(place)
+        self.number(&format!("{}/pid", self.doer()))
+    }
+
+    fn doer(&self) -> &'static str {
+        if ["exec", "exit"].contains(&self.kind()) { "/process" } else { "/actor/process" }
     }
 
     /// The file's path as the kernel has it: bytes.
@@ -121,7 +131,7 @@ impl Record {
     /// Pid, user, program and ancestors.
     pub fn is_by(&self, acted: &Acted) -> Result<()> {
         let said = &self.0;
-        let at = if self.class() == PROCESS { "/process" } else { "/actor/process" };
+        let at = self.doer();
         ensure!(self.pid() == Some(acted.pid.into()), "not by process {}: {said:#}", acted.pid);
         let user = self.text(&format!("{at}/user/uid"));
         ensure!(user == acted.user.to_string(), "not by user {}: {said:#}", acted.user);
@@ -140,45 +150,160 @@ impl Record {
     }
 }
 
-/// What a change of a file must be recorded as.
+/// What a change must be recorded as.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// `unlink`, …
-    pub kind: &'static str,
-    /// OCSF's number.
-    pub activity: u64,
-    /// What it was done to.
-    pub path: PathBuf,
-    /// The other path of a rename.
-    pub result: Option<PathBuf>,
+    kind: &'static str,
+    class: u64,
+    activity: u64,
+    path: Option<PathBuf>,
+    result: Option<PathBuf>,
+    outcome: &'static str,
+    /// The way into the kernel and the call, as the record has them.
+    call: Option<(&'static str, String)>,
+    details: Vec<(&'static str, Value)>,
+    is_violation: bool,
+    /// Seen by what changed, not by the call.
+    is_witnessed: bool,
 }
 
+/// OCSF's number for an activity that it has no number for.
+const OTHER: u64 = 99;
+
 impl Expected {
-    /// On one path.
+    /// Of a file, by its path.
     pub fn new(kind: &'static str, activity: u64, path: impl Into<PathBuf>) -> Self {
-        Self { kind, activity, path: path.into(), result: None }
+        let mut expected = Self::of_process(kind);
+        expected.class = FILE;
+        expected.activity = activity;
+        expected.path = Some(path.into());
+        expected.is_violation = true;
+        expected
+    }
+
+    /// Of a file under a name that nobody can foretell.
+    pub fn somewhere(kind: &'static str, activity: u64) -> Self {
+        Self { path: None, ..Self::new(kind, activity, "") }
     }
 
     /// A rename.
     pub fn rename(from: impl Into<PathBuf>, to: impl Into<PathBuf>) -> Self {
         let result = Some(to.into());
-        Self { kind: "rename", activity: activity::RENAME, path: from.into(), result }
+        Self { result, ..Self::new("rename", activity::RENAME, from) }
     }
 
-    /// Everything that must be true of the record of a successful change.
+    /// A change that the record names by its inode and not by a kind of its own.
+    pub fn modify(path: impl Into<PathBuf>) -> Self {
+        Self::new("modify", activity::UPDATE, path)
+    }
+
+    /// What a process did that is about no file.
+    pub fn of_process(kind: &'static str) -> Self {
+        Self {
+            kind,
+            class: PROCESS,
+            activity: OTHER,
+            path: None,
+            result: None,
+            outcome: "success",
+            call: None,
+            details: Vec::new(),
+            is_violation: false,
+            is_witnessed: false,
+        }
+    }
+
+    /// By this call.
+    pub fn by(mut self, entry: &'static str, call: impl Into<String>) -> Self {
+        self.call = Some((entry, call.into()));
+        self
+    }
+
+    /// By no call that the sensor looks at: only what changed tells of it.
+    pub fn witnessed(mut self) -> Self {
+        self.is_witnessed = true;
+        self
+    }
+
+    /// With this at a place of the record.
+    pub fn with(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
+        self.details.push((pointer, value.into()));
+        self
+    }
+
+    /// The call said so and nothing confirms it.
+    pub fn reported(mut self) -> Self {
+        self.outcome = "reported";
+        self
+    }
+
+    /// The kernel refused it.
+    pub fn refused(mut self) -> Self {
+        self.outcome = "refused";
+        self
+    }
+
+    /// It is recorded, and no violation.
+    pub fn recorded(mut self) -> Self {
+        self.is_violation = false;
+        self
+    }
+
+    /// It is a violation.
+    pub fn violation(mut self) -> Self {
+        self.is_violation = true;
+        self
+    }
+
+    /// A kernel whose changes are not seen gives it too.
+    pub fn by_call(&self) -> bool {
+        !self.is_witnessed
+    }
+
+    /// Everything that must be true of the record.
     pub fn is(&self, record: &Record, acted: &Acted) -> Result<()> {
         let said = &record.0;
         ensure!(record.kind() == self.kind, "{}: not {}: {said:#}", acted.said, self.kind);
-        ensure!(record.class() == FILE, "not of class {FILE}: {said:#}");
+        ensure!(record.class() == self.class, "{}: not of class {}: {said:#}", acted.said, self.class);
         let activity = record.number("/activity_id");
         ensure!(activity == Some(self.activity), "{}: not activity {}: {said:#}", acted.said, self.activity);
-        ensure!(record.number("/type_uid") == Some(FILE * 100 + self.activity), "wrong type_uid: {said:#}");
-        ensure!(record.path() == self.path, "{}: not of {}: {said:#}", acted.said, self.path.display());
+        ensure!(
+            record.number("/type_uid") == Some(self.class * 100 + self.activity),
+            "wrong type_uid: {said:#}"
+        );
+        if let Some(path) = &self.path {
+            ensure!(record.path() == *path, "{}: not of {}: {said:#}", acted.said, path.display());
+        }
         if let Some(result) = &self.result {
             ensure!(record.result() == *result, "{}: not to {}: {said:#}", acted.said, result.display());
         }
-        ensure!(record.text("/unmapped/outcome") == "success", "{}: not a success: {said:#}", acted.said);
-        record.is_violation_by(acted, RULE)
+        self.is_as_sure(record, acted)?;
+        if let Some((entry, call)) = &self.call {
+            let by = (record.text("/unmapped/entry"), record.text("/unmapped/call"));
+            ensure!(by == (*entry, call.as_str()), "{}: not by {entry} {call}: {said:#}", acted.said);
+        }
+        for (pointer, value) in &self.details {
+            let found = said.pointer(pointer);
+            ensure!(found == Some(value), "{}: {pointer} is not {value}: {said:#}", acted.said);
+        }
+        match self.is_violation {
+            true => record.is_violation_by(acted, RULE),
+            false => record.is_by(acted),
+        }
+    }
+
+    /// The outcome, and whose word the name is.
+    fn is_as_sure(&self, record: &Record, acted: &Acted) -> Result<()> {
+        let said = &record.0;
+        let outcome = record.text("/unmapped/outcome");
+        // Where changes are not seen, a file object may confirm the call, and nothing else can.
+        let is_reported = self.outcome == "success" && !sight::of_changes() && outcome == "reported";
+        ensure!(outcome == self.outcome || is_reported, "{}: not {}: {said:#}", acted.said, self.outcome);
+        if self.class == FILE && outcome != "success" {
+            let source = record.text("/unmapped/file/path_source");
+            ensure!(source == "argument", "{}: whose word is the name? {said:#}", acted.said);
+        }
+        Ok(())
     }
 }
 

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
 
-use crate::actor::{Acted, Actor};
 use crate::agent::{self, Agent};
 use crate::central::Central;
-use crate::place::Place;
-use crate::record::{Expected, FILE, Record};
+use crate::place::{Ground, Place};
+use crate::record::Record;
 use crate::wait::until;
 
 /// Both, running.
@@ -20,20 +19,33 @@ pub struct Stage {
     /// The agent.
     pub agent: Agent,
     watched: PathBuf,
+    /// A protected directory on another file system, and the folder it is in.
+    memory: Option<(PathBuf, Place)>,
     fences: AtomicU64,
     place: Place,
 }
 
+/// Where a tmpfs is on most systems.
+const MEMORY: &str = "/dev/shm";
+
 impl Stage {
-    /// Starts both. The directory `watched` is protected, everything else is mutable.
+    /// Starts both. The directory `watched` is protected, and one in memory where there is a tmpfs; everything
+    /// else is mutable.
     pub fn start(name: &str) -> Result<Self> {
         let place = Place::new(name)?;
-        let watched = place.folder("watched")?;
-        // Other users make changes too.
-        std::fs::set_permissions(&watched, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+        let watched = protected(&place)?;
+        let memory = match Ground::at(place.path()) != Ground::Tmpfs
+            && Ground::at(Path::new(MEMORY)) == Ground::Tmpfs
+        {
+            true => Some(Place::within(Path::new(MEMORY), name)?),
+            false => None,
+        };
+        let memory = memory.map(|place| anyhow::Ok((protected(&place)?, place))).transpose()?;
         let central = Central::start(place.path())?;
-        let agent = Agent::prepare(&place.join("agent"), &central.url(), &agent::policy(&watched))?;
-        let mut stage = Self { central, agent, watched, fences: AtomicU64::new(0), place };
+        let mut roots = vec![watched.as_path()];
+        roots.extend(memory.iter().map(|(folder, _)| folder.as_path()));
+        let agent = Agent::prepare(&place.join("agent"), &central.url(), &agent::policy_of(&roots))?;
+        let mut stage = Self { central, agent, watched, memory, fences: AtomicU64::new(0), place };
         stage.agent.enrol(&stage.central)?;
         stage.agent.run()?;
         Ok(stage)
@@ -42,6 +54,13 @@ impl Stage {
     /// The protected directory.
     pub fn watched(&self) -> &Path {
         &self.watched
+    }
+
+    /// The protected directories with what they lie on.
+    pub fn grounds(&self) -> Vec<(Ground, &Path)> {
+        let folders =
+            [Some(self.watched.as_path()), self.memory.as_ref().map(|(folder, _)| folder.as_path())];
+        folders.into_iter().flatten().map(|folder| (Ground::at(folder), folder)).collect()
     }
 
     /// A folder that is not protected.
@@ -71,8 +90,15 @@ impl Stage {
     pub fn finish(mut self) -> Result<()> {
         self.agent.stop()?;
         self.central.stop()?;
-        self.place.done();
+        self.done();
         Ok(())
+    }
+
+    fn done(&mut self) {
+        self.place.done();
+        if let Some((_, place)) = &mut self.memory {
+            place.done();
+        }
     }
 
     /// Stops both, whatever happened; the folder is kept if something had failed.
@@ -80,94 +106,14 @@ impl Stage {
         if let Err(error) = self.agent.stop().and_then(|()| self.central.stop()) {
             eprintln!("the stage did not end in order: {error:#}");
         } else if !failed {
-            self.place.done();
+            self.done();
         }
     }
 }
 
-/// One test's own directory below the protected one, the changes made in it, and what they must be recorded as.
-#[derive(Debug)]
-pub struct Scene<'a> {
-    stage: &'a Stage,
-    folder: PathBuf,
-    actor: Actor,
-    expected: Vec<(Acted, Vec<Expected>)>,
-}
-
-impl<'a> Scene<'a> {
-    /// A new directory that anybody may change.
-    pub fn new(stage: &'a Stage, name: &str, actor: &Actor) -> Result<Self> {
-        let folder = stage.watched().join(name);
-        std::fs::create_dir(&folder)?;
-        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-        Ok(Self { stage, folder, actor: actor.clone(), expected: Vec::new() })
-    }
-
-    /// The stage it is on.
-    pub fn stage(&self) -> &Stage {
-        self.stage
-    }
-
-    /// Its directory.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// A path in it.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// Who makes the changes.
-    pub fn actor(&self) -> &Actor {
-        &self.actor
-    }
-
-    /// A file that is there before the change: made by this process, whose records are not looked at.
-    pub fn file(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path(name);
-        std::fs::write(&path, "before\n")?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-        // Somebody has looked at its times: the next change gets a time of its own even within a tick of the clock.
-        path.metadata()?;
-        Ok(path)
-    }
-
-    /// A directory that is there before the change.
-    pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path(name);
-        std::fs::create_dir(&path)?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-        Ok(path)
-    }
-
-    /// What a change that was made must be recorded as: exactly these, and nothing else of its process.
-    pub fn expect(&mut self, acted: Acted, expected: Vec<Expected>) {
-        self.expected.push((acted, expected));
-    }
-
-    /// Waits until everything has arrived and compares.
-    pub fn check(&self) -> Result<()> {
-        self.stage.fence()?;
-        let records =
-            self.stage.central.violations(&["--path".as_ref(), self.stage.watched().as_os_str()])?;
-        for (acted, expected) in &self.expected {
-            let of_files =
-                |record: &&Record| record.class() == FILE && record.pid() == Some(acted.pid.into());
-            let own: Vec<&Record> = records.iter().filter(of_files).collect();
-            let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
-            ensure!(
-                own.len() == expected.len(),
-                "{}: {} records and not {}:\n{}",
-                acted.said,
-                own.len(),
-                expected.len(),
-                shown()
-            );
-            for (record, expected) in own.iter().zip(expected) {
-                expected.is(record, acted)?;
-            }
-        }
-        Ok(())
-    }
+/// A directory to protect, in which other users make changes too.
+fn protected(place: &Place) -> Result<PathBuf> {
+    let folder = place.folder("watched")?;
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+    Ok(folder)
 }

@@ -11,15 +11,25 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+use crate::calls::uring::{Opcode, Slot};
+use crate::calls::{Call, Entry};
 
 /// Numbers of `asm/unistd_64.h`.
 const MMAP: usize = 9;
+const MPROTECT: usize = 10;
+const MUNMAP: usize = 11;
 const PRCTL: usize = 157;
 const NAME_TO_HANDLE_AT: usize = 303;
 const OPEN_BY_HANDLE_AT: usize = 304;
 const IO_URING_SETUP: usize = 425;
 const IO_URING_ENTER: usize = 426;
-const OPENAT2: usize = 437;
+/// Of `asm/unistd_32.h`.
+const COMPAT_MPROTECT: u32 = 125;
+const COMPAT_MMAP2: u32 = 192;
 
 /// Of prctl(2).
 const PR_SET_PDEATHSIG: usize = 1;
@@ -29,6 +39,7 @@ const SECCOMP_MODE_FILTER: usize = 2;
 const SIGKILL: usize = 9;
 
 /// Of mmap(2).
+const READ: usize = 1;
 const READ_WRITE: usize = 3;
 const SHARED: usize = 1;
 const PRIVATE: usize = 2;
@@ -72,28 +83,44 @@ unsafe fn native(number: usize, arguments: [usize; 6]) -> io::Result<usize> {
 ///
 /// # Safety
 /// As [`native`]; pointers must be below 4 GiB.
-unsafe fn compat(number: u32, first: u32, second: u32) -> io::Result<usize> {
-    let mut result = u64::from(number);
-    // SAFETY: the registers are those of the 32-bit convention. rbx is the compiler's own, so it is swapped
-    // in and back; r8 to r11 may be zeroed by the kernel.
+unsafe fn compat(number: u32, arguments: [u32; 6]) -> io::Result<usize> {
+    let [first, second, third, fourth, fifth, sixth] = arguments;
+    let block = [first, second, third, fourth, fifth, sixth, number];
+    let mut result = address(block.as_ptr()) as u64;
+    // SAFETY: the registers are those of the 32-bit convention. rbx and rbp are the compiler's own, so they are
+    // kept on the stack and put back; r8 to r11 may be zeroed by the kernel.
     unsafe {
         asm!(
-            "xchg rbx, {first}",
+            "push rbx",
+            "push rbp",
+            "mov ebx, [rax]",
+            "mov ecx, [rax + 4]",
+            "mov edx, [rax + 8]",
+            "mov esi, [rax + 12]",
+            "mov edi, [rax + 16]",
+            "mov ebp, [rax + 20]",
+            "mov eax, [rax + 24]",
             "int 0x80",
-            "xchg rbx, {first}",
-            first = inout(reg) u64::from(first) => _,
-            inlateout("rax") result,
-            in("rcx") u64::from(second),
-            in("rdx") 0_u64,
-            lateout("r8") _,
-            lateout("r9") _,
-            lateout("r10") _,
-            lateout("r11") _,
+            "pop rbp",
+            "pop rbx",
+            inout("rax") result,
+            out("rcx") _,
+            out("rdx") _,
+            out("rsi") _,
+            out("rdi") _,
+            out("r8") _,
+            out("r9") _,
+            out("r10") _,
+            out("r11") _,
         );
     }
     // The result is 32 bits wide; what is above them is not said.
     let low = u32::try_from(result & u64::from(u32::MAX)).unwrap_or(0).cast_signed();
-    answer(isize::try_from(low).unwrap_or(0))
+    match isize::try_from(low).unwrap_or(0) {
+        // An address in the upper half is no error.
+        value if value < -MAX_ERROR => Ok(value.cast_unsigned() & 0xffff_ffff),
+        value => answer(value),
+    }
 }
 
 fn answer(result: isize) -> io::Result<usize> {
@@ -114,30 +141,119 @@ fn no_descriptor(number: i32) -> usize {
     isize::try_from(number).unwrap_or(-1).cast_unsigned()
 }
 
-/// One argument of [`change`].
+/// The lower and the upper half.
+fn halves(value: usize) -> [u32; 2] {
+    let half = |bits: usize| u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
+    [half(value), half(value >> 32)]
+}
+
+/// Memory below 4 GiB, where every entry can reach it.
+struct Low {
+    begin: usize,
+    used: usize,
+}
+
+impl Low {
+    /// More than the arguments of any call here.
+    const SIZE: usize = 1 << 16;
+
+    fn new() -> io::Result<Self> {
+        let flags = PRIVATE | ANONYMOUS | BELOW_4_GIB;
+        // SAFETY: a new mapping of nothing that is there.
+        let begin = unsafe { native(MMAP, [0, Self::SIZE, READ_WRITE, flags, usize::MAX, 0]) }?;
+        Ok(Self { begin, used: 0 })
+    }
+
+    /// Copies bytes there and says where they are.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // As the strictest struct needs it.
+        let at = self.used.next_multiple_of(16);
+        // What the kernel writes back may be longer by a little.
+        let end = at + bytes.len() + 64;
+        if end > Self::SIZE {
+            return Err(io::Error::other("more arguments than fit"));
+        }
+        self.used = end;
+        let place = std::ptr::with_exposed_provenance_mut(self.begin + at);
+        // SAFETY: the mapping has room for the bytes, and nobody else knows it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        Ok(self.begin + at)
+    }
+}
+
+impl Drop for Low {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own. A refusal leaves it mapped: nothing is wrong then.
+        let _ = unsafe { native(MUNMAP, [self.begin, Self::SIZE, 0, 0, 0, 0]) };
+    }
+}
+
+/// One argument.
 #[derive(Clone, Copy, Debug)]
 pub enum Argument<'a> {
-    /// A path.
-    Path(&'a CStr),
+    /// A path or another string.
+    Text(&'a CStr),
+    /// Bytes; the call gets their address, and may write to a copy of them.
+    Bytes(&'a [u8]),
+    /// Bytes with, at these places, the addresses of others: of so many bytes.
+    Linked(&'a [u8], &'a [(usize, usize, &'a [u8])]),
+    /// A string that others may change during the call; not below 4 GiB.
+    Shared(&'a [AtomicU8]),
     /// A plain number.
     Number(usize),
+    /// A number of 64 bits: two by the 32-bit entry.
+    Wide(usize),
     /// A descriptor; also [`AT_FDCWD`].
     Descriptor(i32),
 }
 
-/// A call of the native table whose arguments are paths and plain numbers.
-pub fn change(call: &crate::calls::Call, arguments: &[Argument<'_>]) -> io::Result<usize> {
-    let mut values = [0; 6];
-    for (value, argument) in values.iter_mut().zip(arguments) {
-        *value = match argument {
-            Argument::Path(path) => address(path.as_ptr()),
-            Argument::Number(number) => *number,
-            Argument::Descriptor(number) => no_descriptor(*number),
+impl Argument<'_> {
+    fn value(&self, memory: &mut Option<Low>) -> io::Result<usize> {
+        let mut put = |bytes: &[u8]| {
+            if memory.is_none() {
+                *memory = Some(Low::new()?);
+            }
+            memory.as_mut().map_or(Ok(0), |memory| memory.put(bytes))
         };
+        match *self {
+            Self::Text(text) => put(text.to_bytes_with_nul()),
+            Self::Bytes(bytes) => put(bytes),
+            Self::Linked(bytes, links) => {
+                let mut bytes = bytes.to_vec();
+                for (at, width, linked) in links {
+                    let address = put(linked)?.to_le_bytes();
+                    let place = bytes.get_mut(*at..*at + *width).ok_or(io::ErrorKind::InvalidInput)?;
+                    place.copy_from_slice(&address[..*width]);
+                }
+                put(&bytes)
+            }
+            Self::Shared(text) => Ok(address(text.as_ptr())),
+            Self::Number(number) | Self::Wide(number) => Ok(number),
+            Self::Descriptor(number) => Ok(no_descriptor(number)),
+        }
     }
-    // SAFETY: a `Call` is only made in `calls`, of calls that read paths and numbers and write no memory; the
-    // paths live until the call returns.
-    unsafe { native(call.number(), values) }
+}
+
+/// Makes a call of the table.
+pub fn change(call: &Call, arguments: &[Argument<'_>]) -> io::Result<usize> {
+    let mut memory = None;
+    let mut values = Vec::new();
+    for argument in arguments {
+        let value = argument.value(&mut memory)?;
+        match (argument, call.entry()) {
+            (Argument::Wide(_), Entry::Compat) => values.extend(halves(value).map(|half| half as usize)),
+            _ => values.push(value),
+        }
+    }
+    values.resize(6, 0);
+    let values: [usize; 6] = values.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    match call.entry() {
+        // SAFETY: a `Call` is only made in `calls`, of calls that write no memory but what their arguments point
+        // to, of which they get copies; these live until the call returns.
+        Entry::Native | Entry::X32 => unsafe { native(call.number(), values) },
+        // SAFETY: the same, and the copies are below 4 GiB.
+        Entry::Compat => unsafe { compat(halves(call.number())[0], values.map(|value| halves(value)[0])) },
+    }
 }
 
 /// Takes what an open returned.
@@ -146,64 +262,37 @@ pub fn descriptor(number: usize) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(i32::try_from(number).unwrap_or(-1)) }
 }
 
-/// openat2(2).
-pub fn openat2(directory: i32, path: &CStr, flags: u64, mode: u64) -> io::Result<OwnedFd> {
-    let how = [flags, mode, 0];
-    let arguments =
-        [no_descriptor(directory), address(path.as_ptr()), address(how.as_ptr()), size_of_val(&how), 0, 0];
-    // SAFETY: path and `how` live, and the size is that of `how`.
-    unsafe { native(OPENAT2, arguments) }.map(descriptor)
-}
-
 /// `struct file_handle` with room for any.
 #[repr(C)]
-struct Handle {
+#[derive(Debug)]
+pub struct Handle {
     bytes: u32,
     kind: i32,
     handle: [u8; 128],
 }
 
-/// open_by_handle_at(2) of a path, with the handle that the kernel gives for it.
-pub fn open_by_handle(path: &CStr, flags: usize) -> io::Result<OwnedFd> {
-    let mut handle = Handle { bytes: 128, kind: 0, handle: [0; 128] };
-    let mut mount = 0_i32;
-    let here = no_descriptor(AT_FDCWD);
-    let wanted = [here, address(path.as_ptr()), address(&raw mut handle), address(&raw mut mount), 0, 0];
-    // SAFETY: both places live and are as large as the kernel is told.
-    unsafe { native(NAME_TO_HANDLE_AT, wanted) }?;
-    // SAFETY: the handle is as the kernel wrote it.
-    unsafe { native(OPEN_BY_HANDLE_AT, [here, address(&raw const handle), flags, 0, 0, 0]) }.map(descriptor)
-}
-
-/// unlink(2) through the 32-bit entry.
-pub fn unlink_by_compat_entry(path: &CStr) -> io::Result<()> {
-    const UNLINK: u32 = 10;
-    let bytes = path.to_bytes_with_nul();
-    let flags = PRIVATE | ANONYMOUS | BELOW_4_GIB;
-    // SAFETY: a new mapping of nothing that is there.
-    let low = unsafe { native(MMAP, [0, bytes.len(), READ_WRITE, flags, usize::MAX, 0]) }?;
-    // SAFETY: the mapping has room for the bytes and nobody else knows it.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            bytes.as_ptr(),
-            std::ptr::with_exposed_provenance_mut(low),
-            bytes.len(),
-        );
+impl Handle {
+    /// name_to_handle_at(2) of a path.
+    pub fn of(path: &CStr) -> io::Result<Self> {
+        let mut handle = Self { bytes: 128, kind: 0, handle: [0; 128] };
+        let mut mount = 0_i32;
+        let here = no_descriptor(AT_FDCWD);
+        let wanted = [here, address(path.as_ptr()), address(&raw mut handle), address(&raw mut mount), 0, 0];
+        // SAFETY: both places live and are as large as the kernel is told.
+        unsafe { native(NAME_TO_HANDLE_AT, wanted) }?;
+        Ok(handle)
     }
-    let low = u32::try_from(low).map_err(|_| io::Error::other("no memory below 4 GiB"))?;
-    // SAFETY: a path below 4 GiB.
-    unsafe { compat(UNLINK, low, 0) }.map(drop)
+
+    /// open_by_handle_at(2) on the file system of a descriptor; [`AT_FDCWD`]: of the working directory.
+    pub fn open(&self, mount: i32, flags: usize) -> io::Result<OwnedFd> {
+        let arguments = [no_descriptor(mount), address(&raw const *self), flags, 0, 0, 0];
+        // SAFETY: the handle is as the kernel wrote it.
+        unsafe { native(OPEN_BY_HANDLE_AT, arguments) }.map(descriptor)
+    }
 }
 
-/// getpid(2) through the 32-bit entry.
-pub fn pid_by_compat_entry() -> io::Result<usize> {
-    const GETPID: u32 = 20;
-    // SAFETY: it has no arguments.
-    unsafe { compat(GETPID, 0, 0) }
-}
-
-/// From now on this call of this thread answers 0 and does nothing.
-pub fn fake_success_of(call: &crate::calls::Call) -> io::Result<()> {
+/// From now on the native call of this number in this thread answers 0 and does nothing.
+pub fn fake_success_of(number: usize) -> io::Result<()> {
     /// `struct sock_filter`.
     #[repr(C)]
     struct Instruction(u16, u8, u8, u32);
@@ -215,7 +304,7 @@ pub fn fake_success_of(call: &crate::calls::Call) -> io::Result<()> {
     const RETURN: u16 = 0x06;
     const ERRNO_0: u32 = 0x0005_0000;
     const ALLOW: u32 = 0x7fff_0000;
-    let number = u32::try_from(call.number()).map_err(io::Error::other)?;
+    let number = u32::try_from(number).map_err(io::Error::other)?;
     let filter = [
         Instruction(LOAD, 0, 0, 0),
         Instruction(IF_EQUAL, 0, 1, number),
@@ -228,6 +317,13 @@ pub fn fake_success_of(call: &crate::calls::Call) -> io::Result<()> {
     let install = [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, address(&raw const program), 0, 0, 0];
     // SAFETY: the program has the length it says, and the kernel copies it.
     unsafe { native(PRCTL, install) }.map(drop)
+}
+
+/// A call of any number without arguments, which a filter answers: without one it must not be made.
+pub fn call_that_is_faked(number: usize) -> io::Result<usize> {
+    fake_success_of(number)?;
+    // SAFETY: the filter just installed answers in the kernel's place.
+    unsafe { native(number, [0; 6]) }
 }
 
 /// The child gets SIGKILL when the thread that starts it ends, so that nothing outlives a test that was
@@ -251,12 +347,58 @@ pub fn at_exit(function: extern "C" fn()) {
     assert_eq!(refused, 0, "the C library takes no more functions for the end");
 }
 
+/// The first page of a file, shared with all who have it.
+#[derive(Debug)]
+pub struct Mapping {
+    entry: Entry,
+    begin: usize,
+}
+
+impl Mapping {
+    const SIZE: usize = 4096;
+
+    /// mmap(2), by the 32-bit entry mmap2.
+    pub fn shared(entry: Entry, file: i32, writable: bool) -> io::Result<Self> {
+        let access = if writable { READ_WRITE } else { READ };
+        let arguments = [0, Self::SIZE, access, SHARED, no_descriptor(file), 0];
+        // SAFETY: a new mapping where nothing is.
+        let begin = unsafe {
+            match entry {
+                Entry::Compat => compat(COMPAT_MMAP2, arguments.map(|value| halves(value)[0])),
+                _ => native(MMAP, arguments),
+            }
+        };
+        Ok(Self { entry, begin: begin? })
+    }
+
+    /// mprotect(2).
+    pub fn make_writable(&self) -> io::Result<()> {
+        let arguments = [self.begin, Self::SIZE, READ_WRITE, 0, 0, 0];
+        // SAFETY: the mapping is this value's own.
+        let done = unsafe {
+            match self.entry {
+                Entry::Compat => compat(COMPAT_MPROTECT, arguments.map(|value| halves(value)[0])),
+                _ => native(MPROTECT, arguments),
+            }
+        };
+        done.map(drop)
+    }
+
+    /// Changes the first byte; the mapping must be writable and the file not empty, or the process ends.
+    pub fn store(&self, byte: u8) {
+        // SAFETY: the page is mapped for as long as this value lives, and nothing in it is borrowed.
+        unsafe { std::ptr::with_exposed_provenance_mut::<u8>(self.begin).write_volatile(byte) };
+    }
+}
+
 /// A small io_uring.
 pub struct Ring {
     descriptor: OwnedFd,
     rings: usize,
     entries: usize,
     parameters: Parameters,
+    /// The kernel reads it as long as there is the ring.
+    memory: Option<Low>,
 }
 
 /// `struct io_uring_params`.
@@ -307,38 +449,61 @@ struct CompletionOffsets {
 
 /// `struct io_uring_sqe`, as far as it is used.
 #[repr(C)]
+#[derive(Default)]
 struct Request {
     opcode: u8,
     flags: u8,
     ioprio: u16,
-    descriptor: i32,
-    offset: u64,
-    address: u64,
+    descriptor: u32,
+    offset: usize,
+    address: usize,
     length: u32,
     operation_flags: u32,
     user_data: u64,
-    rest: [u64; 3],
+    buffer: u64,
+    third: usize,
+    rest: u64,
 }
 
 const _: () = assert!(size_of::<Parameters>() == 120 && size_of::<Request>() == 64);
 
+/// How requests are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// By a worker thread (IOSQE_ASYNC).
+    pub worker: bool,
+    /// Without a completion when it succeeds (IOSQE_CQE_SKIP_SUCCESS), and of some requests when it fails.
+    pub silent: bool,
+    /// Taken from the ring by a thread of the kernel's, so that no system call is made (IORING_SETUP_SQPOLL).
+    pub polled: bool,
+}
+
 /// IORING_OP_NOP
 const NOP: u8 = 0;
-/// IORING_OP_UNLINKAT
-const UNLINKAT: u8 = 36;
 /// Requests a ring holds.
 const ENTRIES: usize = 4;
 /// More than the rings of four entries need.
 const MAPPED: usize = 4096;
 /// IORING_OFF_SQES
 const OFFSET_OF_ENTRIES: usize = 0x1000_0000;
-/// IORING_ENTER_GETEVENTS
+/// IORING_ENTER_GETEVENTS, IORING_ENTER_SQ_WAKEUP
 const WAIT: usize = 1;
+const WAKE: usize = 2;
+/// IORING_SETUP_SQPOLL, and IORING_SQ_NEED_WAKEUP of the ring's flags.
+const POLLED: u32 = 2;
+const SLEEPS: u32 = 1;
+/// Flags of a request.
+const LINK: u8 = 1 << 2;
+const WORKER: u8 = 1 << 4;
+const SILENT: u8 = 1 << 6;
+/// Longer than a request of ours takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Ring {
     /// Sets one up.
-    pub fn new() -> io::Result<Self> {
-        let mut parameters = Parameters::default();
+    pub fn new(way: Way) -> io::Result<Self> {
+        let flags = if way.polled { POLLED } else { 0 };
+        let mut parameters = Parameters { flags, sq_thread_idle: 1_000, ..Parameters::default() };
         let setup = [ENTRIES, address(&raw mut parameters), 0, 0, 0, 0];
         // SAFETY: the parameters live and are as large as the kernel's.
         let descriptor = unsafe { native(IO_URING_SETUP, setup) }.map(descriptor)?;
@@ -348,61 +513,88 @@ impl Ring {
             unsafe { native(MMAP, [0, MAPPED, READ_WRITE, SHARED | POPULATE, number, offset]) }
         };
         let (rings, entries) = (map(0)?, map(OFFSET_OF_ENTRIES)?);
-        Ok(Self { descriptor, rings, entries, parameters })
+        Ok(Self { descriptor, rings, entries, parameters, memory: None })
     }
 
-    /// A request that does nothing.
-    pub fn nothing(&mut self) -> io::Result<i32> {
-        self.submit(NOP, None)
-    }
-
-    /// unlinkat of an absolute path.
-    pub fn unlink(&mut self, path: &CStr) -> io::Result<i32> {
-        self.submit(UNLINKAT, Some(path))
-    }
-
-    fn at(&self, offset: u32) -> *mut u32 {
-        std::ptr::with_exposed_provenance_mut(self.rings + offset as usize)
-    }
-
-    /// One request, and its answer.
-    fn submit(&mut self, opcode: u8, path: Option<&CStr>) -> io::Result<i32> {
-        let (sq, cq) = (self.parameters.sq, self.parameters.cq);
-        let request = Request {
-            opcode,
-            flags: 0,
-            ioprio: 0,
-            descriptor: if path.is_some() { AT_FDCWD } else { -1 },
-            offset: 0,
-            address: path.map_or(0, |path| address(path.as_ptr()) as u64),
-            length: 0,
-            operation_flags: 0,
-            user_data: 1,
-            rest: [0; 3],
-        };
-        // SAFETY: the offsets are the kernel's, in mappings of our own. One request is under way at a time, and
-        // the enter below orders these stores before the kernel's loads, and its stores before our loads.
-        let index = unsafe {
-            let tail = self.at(sq.tail).read_volatile();
-            let index = tail & self.at(sq.ring_mask).read_volatile();
-            std::ptr::with_exposed_provenance_mut::<Request>(self.entries)
-                .add(index as usize)
-                .write_volatile(request);
-            self.at(sq.array).add(index as usize).write_volatile(index);
-            self.at(sq.tail).write_volatile(tail.wrapping_add(1));
-            index
-        };
-        debug_assert!((index as usize) < ENTRIES);
-        let enter = [no_descriptor(self.descriptor.as_raw_fd()), 1, 1, WAIT, 0, 0];
-        // SAFETY: no signal mask is passed; the path lives until the answer is there.
-        unsafe { native(IO_URING_ENTER, enter) }?;
-        // SAFETY: as above; a completion is 16 bytes, its result the third word.
-        unsafe {
-            let head = self.at(cq.head).read_volatile();
-            let place = head & self.at(cq.ring_mask).read_volatile();
-            let result = self.at(cq.cqes).add(place as usize * 4 + 2).read_volatile();
-            self.at(cq.head).write_volatile(head.wrapping_add(1));
-            Ok(result.cast_signed())
+    /// One request, and its answer. A silent one is followed by one that does nothing, and waited for by that.
+    pub fn run(&mut self, way: Way, opcode: &Opcode, arguments: &[Argument<'_>]) -> io::Result<i32> {
+        let mut request = Request { opcode: opcode.number, user_data: 1, ..Request::default() };
+        for ((slot, _), argument) in opcode.shape.iter().zip(arguments) {
+            let value = argument.value(&mut self.memory)?;
+            if let Argument::Bytes(bytes) = argument {
+                request.length = halves(bytes.len())[0];
+            }
+            match slot {
+                Slot::Descriptor => request.descriptor = halves(value)[0],
+                Slot::Offset => request.offset = value,
+                Slot::Address => request.address = value,
+                Slot::Length => request.length = halves(value)[0],
+                Slot::Flags => request.operation_flags = halves(value)[0],
+                Slot::Third => request.third = value,
+            }
         }
+        request.flags |= if way.worker { WORKER } else { 0 };
+        request.flags |= if way.silent { SILENT | LINK } else { 0 };
+        self.push(request);
+        if way.silent {
+            self.push(Request { opcode: NOP, user_data: 2, ..Request::default() });
+        }
+        let count = if way.silent { 2 } else { 1 };
+        if way.polled {
+            self.wake()?
+        } else {
+            self.enter(count, WAIT)?
+        }
+        self.take()
+    }
+
+    fn word(&self, offset: u32) -> &AtomicU32 {
+        // SAFETY: the offsets are the kernel's, in a mapping that lives as long as this value; it shares these
+        // words as atomic ones.
+        unsafe { AtomicU32::from_ptr(std::ptr::with_exposed_provenance_mut(self.rings + offset as usize)) }
+    }
+
+    fn push(&mut self, request: Request) {
+        let sq = self.parameters.sq;
+        let tail = self.word(sq.tail).load(Ordering::Relaxed);
+        let index = tail & self.word(sq.ring_mask).load(Ordering::Relaxed);
+        debug_assert!((index as usize) < ENTRIES);
+        let entries = std::ptr::with_exposed_provenance_mut::<Request>(self.entries);
+        // SAFETY: the index is below the number of entries, and the kernel does not read beyond the tail.
+        unsafe { entries.add(index as usize).write_volatile(request) };
+        self.word(sq.array + index * 4).store(index, Ordering::Relaxed);
+        self.word(sq.tail).store(tail.wrapping_add(1), Ordering::SeqCst);
+    }
+
+    fn enter(&self, count: usize, flags: usize) -> io::Result<()> {
+        let wait = usize::from(flags & WAIT != 0);
+        let enter = [no_descriptor(self.descriptor.as_raw_fd()), count, wait, flags, 0, 0];
+        // SAFETY: no signal mask is passed; the arguments' memory lives as long as the ring.
+        unsafe { native(IO_URING_ENTER, enter) }.map(drop)
+    }
+
+    /// The kernel's thread sleeps only if it had nothing to do for long.
+    fn wake(&self) -> io::Result<()> {
+        match self.word(self.parameters.sq.flags).load(Ordering::SeqCst) & SLEEPS {
+            0 => Ok(()),
+            _ => self.enter(0, WAKE),
+        }
+    }
+
+    /// The next completion: 16 bytes, its result the third word.
+    fn take(&mut self) -> io::Result<i32> {
+        let cq = self.parameters.cq;
+        let end = Instant::now() + PATIENCE;
+        let head = self.word(cq.head).load(Ordering::Relaxed);
+        while self.word(cq.tail).load(Ordering::Acquire) == head {
+            if Instant::now() > end {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            yield_now();
+        }
+        let place = head & self.word(cq.ring_mask).load(Ordering::Relaxed);
+        let result = self.word(cq.cqes + place * 16 + 8).load(Ordering::Relaxed);
+        self.word(cq.head).store(head.wrapping_add(1), Ordering::Release);
+        Ok(result.cast_signed())
     }
 }

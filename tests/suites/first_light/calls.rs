@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use graven_tests::actor::{Actor, NOBODY};
 use graven_tests::record::{Expected, activity};
-use graven_tests::stage::Scene;
+use graven_tests::scene::Scene;
 
 use crate::scene;
 

@@ -15,8 +15,8 @@ mod agent;
 
 use anyhow::Result;
 use graven_tests::actor::Actor;
+use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
-use graven_tests::stage::Scene;
 
 const SUITE: &str = "first_light";
 

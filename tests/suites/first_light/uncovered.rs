@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use graven_tests::actor::Acted;
 use graven_tests::record::{Expected, FILE, Record, activity};
+use graven_tests::scene::Scene;
 use graven_tests::skip;
-use graven_tests::stage::Scene;
 
 use crate::scene;
 

@@ -1,0 +1,69 @@
+//! Places without a name: too deep for any path, or no longer known by one.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use graven_tests::words;
+
+use crate::{records, scene, skipped, true_scene};
+
+#[test]
+fn a_file_deeper_than_any_path_can_say_is_recorded_and_its_path_marked_as_cut() -> Result<()> {
+    const LEVELS: &str = "200";
+    scene("deep", |scene| {
+        let actor = scene.actor().within(scene.folder());
+        let name = "d".repeat(100);
+        let acted = actor.act(&words![
+            "descend", name, LEVELS, "then", "creat", "bottom", "0600", "then", "chmod", "bottom", "0640",
+            "then", "unlink", "bottom"
+        ])?;
+        let records = records(scene, &acted)?;
+        let at_bottom: Vec<_> = records.iter().filter(|record| record.path().ends_with("bottom")).collect();
+        let kinds: Vec<&str> = at_bottom.iter().map(|record| record.kind()).collect();
+        ensure!(kinds == ["open", "attr", "unlink"], "{kinds:?} {records:#?}");
+        for record in at_bottom {
+            ensure!(record.0["unmapped"]["file"]["path_cut"] == true, "{:#}", record.0);
+            ensure!(record.0["is_alert"] == true, "{:#}", record.0);
+        }
+        // The directories on the way too, each of them.
+        let made = records.iter().filter(|record| record.kind() == "create").count();
+        ensure!(made.to_string() == LEVELS, "{made} of {LEVELS} directories");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_file_that_is_opened_by_its_handle_when_no_name_of_it_is_in_memory_is_recorded() -> Result<()> {
+    true_scene("handle", |scene| {
+        let folder = scene.directory("folder")?;
+        let file = folder.join("file");
+        std::fs::write(&file, "before\n")?;
+        let inode = file.metadata()?.ino();
+        // What is dirty is not dropped.
+        rustix::fs::sync();
+        let words = words!["handle-of", file, "then", "drop-names", "then", "append-by-handle", "after\n"];
+        let acted = match scene.actor().act_on(Stdio::piped(), &words) {
+            Ok(acted) => acted,
+            Err(error) => {
+                skipped("disconnected", &format!("names cannot be dropped here: {error:#}"));
+                return Ok(());
+            }
+        };
+        let shown = String::from_utf8(acted.told.clone())?;
+        if shown.trim_end() == file.to_string_lossy() {
+            skipped("disconnected", "the file's name stayed in memory");
+            return Ok(());
+        }
+        let records = records(scene, &acted)?;
+        for kind in ["open", "modify"] {
+            let own = records
+                .iter()
+                .find(|record| record.kind() == kind && record.number("/unmapped/file/inode") == Some(inode));
+            let own = own.with_context(|| format!("no {kind} of inode {inode}: {records:#?}"))?;
+            ensure!(own.text("/unmapped/outcome") == "success", "{:#}", own.0);
+            ensure!(own.0["is_alert"] == true, "{:#}", own.0);
+        }
+        Ok(())
+    })
+}

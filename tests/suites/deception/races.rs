@@ -1,0 +1,77 @@
+//! What another thread does during a call.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use graven_tests::words;
+
+use crate::{ensure_true, records, true_scene};
+
+/// What lies in a directory.
+fn listed(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[test]
+fn a_name_that_changes_during_the_call_is_recorded_as_the_one_that_was_taken() -> Result<()> {
+    const CALLS: usize = 4_000;
+    true_scene("flicker", |scene| {
+        // One letter apart from the protected directory.
+        let other = scene.stage().outside("witched")?.join("flicker");
+        std::fs::create_dir(&other)?;
+        let here = scene.folder().to_owned();
+        let acted = scene.actor().act(&words!["flicker", here, other, "0", CALLS.to_string()])?;
+        let (inside, outside) = (listed(&here)?, listed(&other)?);
+        ensure!(inside.len() + outside.len() == CALLS, "{} and {} of {CALLS}", inside.len(), outside.len());
+        ensure!(!inside.is_empty(), "no call took the protected name");
+        let mut told = BTreeSet::new();
+        for record in records(scene, &acted)? {
+            ensure!(record.kind() == "create", "{:#}", record.0);
+            ensure_true(&record)?;
+            ensure!(told.insert(record.path()), "twice: {:#}", record.0);
+        }
+        let missing: Vec<_> = inside.difference(&told).take(3).collect();
+        ensure!(
+            missing.is_empty(),
+            "{} of {} are not recorded: {missing:?}…",
+            inside.difference(&told).count(),
+            inside.len()
+        );
+        let untrue: Vec<_> = told.difference(&inside).take(3).collect();
+        ensure!(untrue.is_empty(), "recorded and never made: {untrue:?}…");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_descriptor_that_is_exchanged_during_the_call_does_not_hide_the_file() -> Result<()> {
+    const CALLS: usize = 3_000;
+    true_scene("swapped", |scene| {
+        let (folder, benign) = (scene.directory("files")?, scene.file("benign")?);
+        let acted = scene.actor().act(&words!["swap", folder, benign, CALLS.to_string()])?;
+        let made = listed(&folder)?;
+        ensure!(made.len() == CALLS, "{} files of {CALLS}", made.len());
+        let records = records(scene, &acted)?;
+        // The actor opens the other file itself, once: no other open was of it.
+        let of_benign = records.iter().filter(|record| record.path() == benign).count();
+        ensure!(of_benign == 1, "{of_benign} records of the file that was put in place of the others");
+        let mut told = BTreeSet::new();
+        for record in records.iter().filter(|record| record.path() != benign) {
+            // Where the descriptor was exchanged, there is only what changed: the new name's directory and the file.
+            ensure!(["open", "modify"].contains(&record.kind()), "{:#}", record.0);
+            ensure_true(record)?;
+            told.insert(record.path());
+        }
+        told.remove(&folder);
+        let missing: Vec<_> = made.difference(&told).take(3).collect();
+        ensure!(
+            missing.is_empty(),
+            "{} of {CALLS} are not recorded: {missing:?}…",
+            made.difference(&told).count()
+        );
+        let untrue: Vec<_> = told.difference(&made).take(3).collect();
+        ensure!(untrue.is_empty(), "recorded and never made: {untrue:?}…");
+        Ok(())
+    })
+}

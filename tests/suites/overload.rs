@@ -1,0 +1,148 @@
+//! More events than there is room for: what is lost is counted, with the directory and the process, and at full
+//! speed on an idle machine nothing is.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use graven_tests::actor::{Actor, NOBODY};
+use graven_tests::place::Ground;
+use graven_tests::scene::Scene;
+use graven_tests::shared::on_stage;
+use graven_tests::tally::Tally;
+use graven_tests::{skip, words};
+use rustix::process::{Pid, Signal, kill_process};
+
+const SUITE: &str = "overload";
+
+/// Directories of a flood, and files in each: as many as one query shows well.
+const FOLDERS: usize = 5;
+const FILES: usize = 40_000;
+
+fn actor() -> Result<Actor> {
+    Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
+}
+
+/// A test in a directory of its own.
+fn scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
+    on_stage(SUITE, |stage| test(&mut Scene::new(stage, name, &actor()?)?))
+}
+
+/// Under emulation a tenth is enough of a flood.
+fn files() -> usize {
+    if std::env::var_os("GRAVEN_VM").is_some() { FILES / 10 } else { FILES }
+}
+
+#[test]
+fn a_flood_at_full_speed_is_recorded_whole() -> Result<()> {
+    scene("flood", flood)
+}
+
+/// Where making a file takes no disk's time.
+#[test]
+fn a_flood_in_memory_is_recorded_or_counted_by_directory_and_process() -> Result<()> {
+    on_stage(SUITE, |stage| match stage.grounds().into_iter().find(|(ground, _)| *ground == Ground::Tmpfs) {
+        Some((_, folder)) => flood(&mut Scene::below(stage, folder, "memory", &actor()?)?),
+        None => {
+            skip::say("overload::memory", "there is no tmpfs to protect");
+            Ok(())
+        }
+    })
+}
+
+fn flood(scene: &mut Scene<'_>) -> Result<()> {
+    let files = files();
+    let folders = (0..FOLDERS).map(|number| scene.directory(&number.to_string()));
+    let folders = folders.collect::<Result<Vec<_>>>()?;
+    let mut told = Vec::new();
+    for folder in &folders {
+        if !told.is_empty() {
+            told.push("then".into());
+        }
+        told.extend(words!["flood", folder, "0", files.to_string()]);
+    }
+    let begin = Instant::now();
+    let acted = scene.actor().act(&told)?;
+    let took = begin.elapsed();
+    let done = FOLDERS * files;
+    println!("{done} creations in {took:?}: {:.0} a second", done as f64 / took.as_secs_f64());
+    scene.stage().fence()?;
+    println!("in the central log {:?} later", begin.elapsed() - took);
+    let mut lost = 0;
+    for folder in &folders {
+        let tally = Tally::until_complete(scene.stage(), folder, acted.pid, files)?;
+        lost += tally.lost + tally.skipped;
+    }
+    // On one processor the agent runs only when the flood does not.
+    if std::thread::available_parallelism()?.get() > 1 {
+        ensure!(lost == 0, "{lost} of {done} were lost");
+    }
+    Ok(())
+}
+
+/// Nobody reads the rings while this lives.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Result<Self> {
+        let pid = Pid::from_raw(pid.cast_signed()).context("no process")?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have ended: then nobody is stopped.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[test]
+fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
+    // More than any ring holds.
+    const EACH: usize = 20_000;
+    scene("full", |scene| {
+        let (ours, theirs) = (scene.directory("ours")?, scene.directory("theirs")?);
+        let count = EACH.to_string();
+        let agent = scene.stage().agent.pid().context("the agent is not running")?;
+        let stopped = Stopped::new(agent)?;
+        let by_root = scene.actor().act(&words!["flood", ours, "0", count])?;
+        let by_nobody = scene.actor().as_user(NOBODY).act(&words!["flood", theirs, "0", count])?;
+        // In the directory of another one.
+        let guest = scene.actor().act(&words!["flood", theirs, count, count])?;
+        drop(stopped);
+        for (acted, folder) in [(&by_root, &ours), (&by_nobody, &theirs), (&guest, &theirs)] {
+            let tally = Tally::until_complete(scene.stage(), folder, acted.pid, EACH)?;
+            println!("{}: {tally:?}", folder.display());
+            ensure!(tally.skipped == 0, "{tally:?}");
+            if acted.pid == by_nobody.pid || acted.pid == guest.pid {
+                ensure!(tally.lost > 0, "nothing was lost while nobody read: {tally:?}");
+            }
+        }
+        let losses = scene.stage().central.events(&["--kind", "lost"])?;
+        for record in losses.iter().filter(|record| !record.text("/unmapped/directory").is_empty()) {
+            ensure!(record.0["is_alert"] == true, "{:#}", record.0);
+            let moment = |key: &str| record.number(key);
+            let (first, last) = (moment("/unmapped/first_boot_ns"), moment("/unmapped/last_boot_ns"));
+            ensure!(first.is_some() && first <= last, "when was it? {:#}", record.0);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_flood_elsewhere_takes_no_room_from_a_protected_place() -> Result<()> {
+    const EACH: usize = 30_000;
+    scene("beside", |scene| {
+        let elsewhere = scene.stage().outside("elsewhere")?;
+        let agent = scene.stage().agent.pid().context("the agent is not running")?;
+        let (folder, count) = (scene.directory("folder")?, EACH.to_string());
+        let stopped = Stopped::new(agent)?;
+        scene.actor().act(&words!["flood", elsewhere, "0", count])?;
+        let acted = scene.actor().act(&words!["flood", folder, "0", "100"])?;
+        drop(stopped);
+        let tally = Tally::until_complete(scene.stage(), &folder, acted.pid, 100)?;
+        ensure!(tally.recorded == 100, "{tally:?}");
+        Ok(())
+    })
+}

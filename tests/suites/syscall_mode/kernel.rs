@@ -1,0 +1,200 @@
+//! Acts on the kernel and on the agent itself: BPF, modules, signals, tracing, the login user.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use graven_tests::actor::{Attempt, NOBODY};
+use graven_tests::record::{Expected, Record, activity};
+use graven_tests::scene::Scene;
+use graven_tests::words;
+
+use crate::{scene, skipped};
+
+#[test]
+fn a_bpf_program_that_is_loaded_and_pinned_is_recorded() -> Result<()> {
+    scene("bpf", |scene| {
+        let place = scene.directory("bpffs")?;
+        let pin = place.join("pinned");
+        let words: &[OsString] = &words![
+            "private",
+            "then",
+            "mount",
+            "none",
+            place,
+            "bpf",
+            "0",
+            "NULL",
+            "then",
+            "bpf-load",
+            "graven_test",
+            "then",
+            "bpf-pin",
+            "@3",
+            pin,
+        ];
+        let acted = match scene.actor().attempt(words)? {
+            Attempt::Made(acted) => acted,
+            Attempt::Lacking(why) => {
+                skipped("bpf", &why);
+                return Ok(());
+            }
+        };
+        scene.stage().fence()?;
+        let records = scene.stage().central.events(&["--kind", "bpf"])?;
+        let own: Vec<&Record> =
+            records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
+        let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
+        ensure!(own.len() == 2, "{} records of BPF:\n{}", own.len(), shown());
+        let bpf = |command: &str, number: u64| {
+            Expected::of_process("bpf")
+                .with("/unmapped/bpf/command", command)
+                .with("/unmapped/bpf/number", number)
+                .by("native", "bpf")
+        };
+        bpf("prog-load", 5)
+            .with("/unmapped/bpf/name", "graven_test")
+            .with("/unmapped/bpf/program_type", "socket-filter")
+            .is(own[0], &acted)?;
+        bpf("obj-pin", 6).is(own[1], &acted)?;
+        let records = scene.stage().central.events(&["--kind", "create"])?;
+        let pinned = records.iter().find(|record| {
+            record.pid() == Some(acted.pid.into()) && record.text("/unmapped/create/kind") == "pin"
+        });
+        let pinned = pinned.context("no record of the name that it was pinned under")?;
+        ensure!(pinned.text("/file/name") == "pinned", "{:#}", pinned.0);
+        Ok(())
+    })
+}
+
+/// A refusal by the kernel, of one call that nobody may make.
+fn refused(scene: &mut Scene<'_>, words: &[OsString], expected: Expected) -> Result<()> {
+    let nobody = scene.actor().as_user(NOBODY);
+    match nobody.attempt(&[&words!["--error", "1"], words].concat())? {
+        Attempt::Made(acted) => scene.expect(acted, vec![expected.refused()]),
+        Attempt::Lacking(why) => skipped("module", &why),
+    }
+    Ok(())
+}
+
+#[test]
+fn kernel_code_that_is_refused_is_recorded() -> Result<()> {
+    scene("module", |scene| {
+        let file = scene.file("module")?;
+        let module = |operation: &str, call: &str| {
+            Expected::of_process("module").with("/unmapped/module/operation", operation).by("native", call)
+        };
+        refused(scene, &words!["init_module", "no module", ""], module("load", "init_module"))?;
+        refused(scene, &words!["finit_module", file, "", "0"], module("load", "finit_module"))?;
+        refused(
+            scene,
+            &words!["delete_module", "nothing", "0"],
+            module("unload", "delete_module").with("/unmapped/module/name", "nothing"),
+        )?;
+        refused(scene, &words!["kexec_load", "0", "0", "0", "0"], module("kexec", "kexec_load"))
+    })
+}
+
+#[test]
+fn whoever_acts_on_the_agents_processes_is_recorded() -> Result<()> {
+    scene("tamper", |scene| {
+        let agent = scene.stage().agent.pid().context("the agent is not running")?;
+        let (watch, ship) = (agent.to_string(), scene.stage().agent.children()?[0].to_string());
+        let tamper = |operation: &str, number: u64, target: &str| {
+            let target: u64 = target.parse().unwrap_or_default();
+            Expected::of_process("tamper")
+                .with("/unmapped/tamper/operation", operation)
+                .with("/unmapped/tamper/number", number)
+                .with("/unmapped/tamper/target", target)
+                .violation()
+        };
+        const CONTINUE: u64 = 18;
+        let number = CONTINUE.to_string();
+        for (pid, call) in [(&watch, "kill"), (&ship, "kill"), (&watch, "tkill")] {
+            scene.act(&words![call, pid, number], vec![tamper("signal", CONTINUE, pid)])?;
+        }
+        scene.act(&words!["tgkill", watch, watch, number], vec![tamper("signal", CONTINUE, &watch)])?;
+        let words: &[OsString] =
+            &words!["pidfd_open", watch, "0", "then", "pidfd_send_signal", "@1", number, "0", "0"];
+        scene.act(words, vec![tamper("signal", CONTINUE, &watch)])?;
+        // PTRACE_SEIZE does not stop it, and ends with the actor.
+        const SEIZE: u64 = 0x4206;
+        let seize = SEIZE.to_string();
+        scene.act(&words!["ptrace", seize, watch, "0", "0"], vec![tamper("ptrace", SEIZE, &watch)])?;
+        let nobody = scene.actor().as_user(NOBODY);
+        let expected = tamper("process_vm_writev", 0, &watch).refused();
+        scene.act_by(&nobody, &words!["--error", "1", "write-into", watch], vec![expected])?;
+        // Of another process, nothing is said.
+        let own = std::process::id().to_string();
+        scene.act(&words!["kill", own, number], Vec::new())
+    })
+}
+
+#[test]
+fn whoever_sets_the_login_user_is_recorded() -> Result<()> {
+    scene("login", |scene| {
+        let acted = {
+            let mut shell = Command::new(scene.actor().program());
+            shell.args(["append", "/proc/self/loginuid", &NOBODY.to_string()]);
+            match scene.actor().run(shell) {
+                Ok(acted) => acted,
+                Err(error) => {
+                    skipped("login", &format!("{error:#}"));
+                    return Ok(());
+                }
+            }
+        };
+        scene.stage().fence()?;
+        let mut records = scene.stage().central.events(&["--kind", "login"])?;
+        records.retain(|record| record.pid() == Some(acted.pid.into()));
+        ensure!(records.len() == 1, "{} records of a login: {records:#?}", records.len());
+        Expected::of_process("login")
+            .with("/unmapped/login/loginuid", NOBODY)
+            .with("/unmapped/login/user", "nobody")
+            .is(&records[0], &acted)
+    })
+}
+
+#[test]
+fn a_call_beyond_every_table_that_succeeds_is_said() -> Result<()> {
+    scene("beyond", |scene| {
+        // A filter answers in the kernel's place: no kernel has this call.
+        let acted = scene.actor().act(&["faked-number", "1000"])?;
+        scene.stage().fence()?;
+        let mut records = scene.stage().central.events(&["--kind", "uncovered"])?;
+        records.retain(|record| record.pid() == Some(acted.pid.into()));
+        ensure!(records.len() == 1, "{} records: {records:#?}", records.len());
+        let record = &records[0];
+        ensure!(record.text("/unmapped/entry") == "unknown-call", "{:#}", record.0);
+        ensure!(record.number("/unmapped/number") == Some(1000), "{:#}", record.0);
+        record.is_by(&acted)
+    })
+}
+
+#[test]
+fn what_a_file_system_refuses_for_its_own_reasons_is_no_record() -> Result<()> {
+    scene("clone", |scene| {
+        let (from, to) = (scene.file("from")?, scene.file("to")?);
+        // FICLONE on a file system that cannot: EOPNOTSUPP, or EINVAL across file systems.
+        let words: &[OsString] = &words![
+            "open",
+            from,
+            "0",
+            "0",
+            "then",
+            "open",
+            to,
+            "1",
+            "0",
+            "then",
+            "--error",
+            "95",
+            "ioctl",
+            "@2",
+            "0x40049409",
+            "@1",
+        ];
+        let opened = Expected::new("open", activity::UPDATE, &to).by("native", "open");
+        scene.act(words, vec![opened])
+    })
+}

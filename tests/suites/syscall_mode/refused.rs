@@ -1,0 +1,157 @@
+//! What the kernel refused: recorded under the caller's name, and folded when it is tried again and again.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use graven_tests::actor::NOBODY;
+use graven_tests::record::{Expected, Record, activity};
+use graven_tests::scene::Scene;
+use graven_tests::words;
+
+use crate::scene;
+
+/// EACCES, EROFS, ETXTBSY
+const DENIED: &str = "13";
+const READ_ONLY: &str = "30";
+const BUSY: &str = "26";
+/// EPERM
+const NOT_PERMITTED: &str = "1";
+
+/// A directory that only root may change, with a file in it that only root may.
+fn closed(scene: &Scene<'_>, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let folder = scene.directory(name)?;
+    let file = folder.join("file");
+    std::fs::write(&file, "before\n")?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
+    Ok((folder, file))
+}
+
+#[test]
+fn each_refused_change_is_recorded_by_its_kind() -> Result<()> {
+    scene("refused", |scene| {
+        let (folder, file) = closed(scene, "closed")?;
+        let new = folder.join("new");
+        let create = || Expected::new("create", activity::CREATE, &new);
+        let attr = |activity| Expected::new("attr", activity, &file);
+        let theirs = scene.path("theirs");
+        std::fs::write(&theirs, "x")?;
+        let attempts = [
+            (DENIED, words!["open", file, "1", "0"].to_vec(), Expected::new("open", activity::UPDATE, &file)),
+            (
+                DENIED,
+                words!["openat", file, "01002", "0"].to_vec(),
+                Expected::new("open", activity::UPDATE, &file),
+            ),
+            (DENIED, words!["mkdir", new, "0755"].to_vec(), create()),
+            (DENIED, words!["symlink", "text", new].to_vec(), create()),
+            (DENIED, words!["rename", file, new].to_vec(), Expected::rename(&file, &new)),
+            (DENIED, words!["unlink", file].to_vec(), Expected::new("unlink", activity::DELETE, &file)),
+            (
+                DENIED,
+                words!["truncate", file, "0"].to_vec(),
+                Expected::new("truncate", activity::UPDATE, &file),
+            ),
+            (NOT_PERMITTED, words!["chmod", file, "0666"].to_vec(), attr(activity::SECURITY)),
+            (NOT_PERMITTED, words!["chown", file, "1", "1"].to_vec(), attr(activity::SECURITY)),
+            (DENIED, words!["utime", file, "0"].to_vec(), attr(activity::ATTRIBUTES)),
+            (
+                DENIED,
+                words!["setxattr", file, "user.graven", "value", "0"].to_vec(),
+                attr(activity::ATTRIBUTES),
+            ),
+        ];
+        let nobody = scene.actor().as_user(NOBODY);
+        for (error, words, expected) in attempts {
+            let call = words[0].to_string_lossy().into_owned();
+            let words = [words!["--error", error].to_vec(), words].concat();
+            scene.act_by(&nobody, &words, vec![expected.refused().by("native", call)])?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn by_the_32_bit_entry_a_refusal_is_recorded_too() -> Result<()> {
+    scene("refused-compat", |scene| {
+        let (_, file) = closed(scene, "closed")?;
+        let nobody = scene.actor().as_user(NOBODY).by(graven_tests::calls::Entry::Compat);
+        let words: &[OsString] = &words!["--error", DENIED, "unlink", file];
+        let expected = Expected::new("unlink", activity::DELETE, &file).refused().by("compat", "unlink");
+        match nobody.attempt(words)? {
+            graven_tests::actor::Attempt::Made(acted) => scene.expect(acted, vec![expected]),
+            graven_tests::actor::Attempt::Lacking(why) => crate::skipped("compat", &why),
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_change_on_a_read_only_mount_is_recorded_as_refused() -> Result<()> {
+    scene("read-only", |scene| {
+        let place = scene.directory("place")?;
+        let file = place.join("file");
+        std::fs::write(&file, "before\n")?;
+        let acted = scene.actor().act(&words![
+            "private", "then", "mount", place, place, "NULL", "4096", "NULL", "then", "mount", "NULL", place,
+            "NULL", "4129", "NULL", "then", "--error", READ_ONLY, "unlink", file, "then", "--error",
+            READ_ONLY, "open", file, "1", "0",
+        ])?;
+        scene.stage().fence()?;
+        let mut records = scene.stage().records(&place)?;
+        records.retain(|record| record.pid() == Some(acted.pid.into()) && record.kind() != "mount");
+        let [unlink, open] = records.as_slice() else {
+            anyhow::bail!("{} records of two refusals: {records:#?}", records.len());
+        };
+        Expected::new("unlink", activity::DELETE, &file).refused().is(unlink, &acted)?;
+        Expected::new("open", activity::UPDATE, &file).refused().is(open, &acted)
+    })
+}
+
+#[test]
+fn a_running_program_that_is_opened_for_writing_is_recorded_as_refused() -> Result<()> {
+    scene("busy", |scene| {
+        let program = scene.path("program");
+        std::fs::copy(scene.actor().program(), &program)?;
+        let mut run = std::process::Command::new(&program);
+        run.args([OsStr::new("--error"), OsStr::new(BUSY), OsStr::new("open")]);
+        run.arg(&program).args(["1", "0"]);
+        let acted = scene.actor().run(run)?;
+        scene.expect(acted, vec![Expected::new("open", activity::UPDATE, &program).refused()]);
+        Ok(())
+    })
+}
+
+/// `tries` refused calls of one process: how many records, and how many calls they stand for.
+fn folded(scene: &Scene<'_>, path: &Path, tries: usize) -> Result<(usize, u64)> {
+    let mut words = Vec::new();
+    for n in 0..tries {
+        if n > 0 {
+            words.extend(words!["then"]);
+        }
+        words.extend(words!["--error", DENIED, "open", path, "1", "0"]);
+    }
+    let acted = scene.actor().as_user(NOBODY).act(&words)?;
+    scene.stage().fence()?;
+    let records = scene.stage().records(path)?;
+    let own: Vec<&Record> = records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
+    for record in &own {
+        ensure!(record.kind() == "open" && record.text("/unmapped/outcome") == "refused", "{:#}", record.0);
+    }
+    let calls = own.iter().map(|record| 1 + record.number("/unmapped/folded").unwrap_or_default());
+    Ok((own.len(), calls.sum()))
+}
+
+#[test]
+fn refusals_of_one_kind_in_one_directory_are_folded_and_none_is_forgotten() -> Result<()> {
+    const TRIES: usize = 200;
+    scene("folded", |scene| {
+        let (_, file) = closed(scene, "closed")?;
+        let (records, calls) = folded(scene, &file, TRIES)?;
+        ensure!(calls == TRIES as u64, "{calls} of {TRIES} refusals are recorded");
+        ensure!(records < TRIES / 10, "{records} records of {TRIES} refusals");
+        Ok(())
+    })
+}

@@ -1,0 +1,84 @@
+//! What is in files: their size, what is written, what is mapped.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::Result;
+use graven_tests::record::{Expected, activity};
+use graven_tests::words;
+
+use crate::Take;
+
+pub(crate) fn a_truncation_is_recorded_with_the_new_size(take: &mut Take<'_, '_>) -> Result<()> {
+    let cut =
+        |path: &Path, size: u64| Expected::new("truncate", activity::UPDATE, path).with("/file/size", size);
+    let mut calls = vec![("truncate", "ftruncate", 3)];
+    if take.is_compat() {
+        // More than 32 bits say.
+        calls.push(("truncate64", "ftruncate64", 5_000_000_000));
+    }
+    for (by_path, by_descriptor, size) in calls {
+        let operand = size.to_string();
+        let file = take.scene.file(by_path)?;
+        take.one(by_path, &words![file, operand], cut(&file, size))?;
+        let file = take.scene.file(by_descriptor)?;
+        // The actor opens it, and not by the entry under test.
+        let opened = Expected::new("open", activity::UPDATE, &file);
+        let expected = cut(&file, size).by(take.entry.name(), by_descriptor);
+        take.all(by_descriptor, &words![file, operand], vec![opened, expected])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn room_that_is_made_or_taken_is_a_modification(take: &mut Take<'_, '_>) -> Result<()> {
+    // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+    for (name, mode) in [("made", "0"), ("taken", "3")] {
+        let file = take.scene.file(name)?;
+        let expected = written(take, &file, "fallocate");
+        take.all("fallocate", &words![file, mode, "0", "4096"], expected)?;
+    }
+    Ok(())
+}
+
+/// The actor opens the file; then the one change by that call.
+fn written(take: &Take<'_, '_>, file: &Path, call: &str) -> Vec<Expected> {
+    let changed = Expected::modify(file).with("/unmapped/operation", call).by(take.entry.name(), call);
+    vec![Expected::new("open", activity::UPDATE, file), changed]
+}
+
+pub(crate) fn what_is_written_is_a_modification_by_that_call(take: &mut Take<'_, '_>) -> Result<()> {
+    let file = take.scene.file("write")?;
+    take.all("write", &words![file, "after\n"], written(take, &file, "write"))?;
+    let file = take.scene.file("pwrite64")?;
+    take.all("pwrite64", &words![file, "after\n", "3"], written(take, &file, "pwrite64"))?;
+    // What only reads is no record.
+    let source = take.scene.file("source")?;
+    let calls: &[&str] = if take.is_compat() { &["sendfile", "sendfile64"] } else { &["sendfile"] };
+    for call in calls {
+        let file = take.scene.file(call)?;
+        take.all(call, &words![file, source, "0", "7"], written(take, &file, call))?;
+    }
+    let file = take.scene.file("copy_file_range")?;
+    let operands: &[OsString] = &words![source, "0", file, "0", "7", "0"];
+    take.all("copy_file_range", operands, written(take, &file, "copy_file_range"))?;
+    let file = take.scene.file("splice")?;
+    let expected = written(take, &file, "splice");
+    take.scene.act(&words!["pipe", "through", "then", "splice", "@1", "0", file, "0", "7", "0"], expected)
+}
+
+pub(crate) fn a_mapping_for_writing_is_recorded_and_so_is_the_first_store(
+    take: &mut Take<'_, '_>,
+) -> Result<()> {
+    let call = if take.is_compat() { "mmap2" } else { "mmap" };
+    let file = take.scene.file("mapped")?;
+    let entry = take.entry.name();
+    let expected = vec![
+        // O_RDWR
+        Expected::new("open", activity::UPDATE, &file).by(entry, "open"),
+        Expected::new("mmap", activity::UPDATE, &file)
+            .by(if entry == "x32" { "native" } else { entry }, call),
+        // The store is no call.
+        Expected::modify(&file).with("/unmapped/entry", serde_json::Value::Null).witnessed(),
+    ];
+    take.scene.act(&words!["open", file, "2", "0", "then", "map", "@1", "then", "store", "65"], expected)
+}

@@ -1,0 +1,202 @@
+//! Requests of io_uring: what is asked for is `reported` under the caller's name when it is handed in; what it
+//! really changes is told by the inodes, whoever carries it out and whether or not it is completed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use graven_tests::actor::{Acted, Attempt};
+use graven_tests::record::{Expected, Record, activity};
+use graven_tests::scene::Scene;
+use graven_tests::shared::on_stage;
+use graven_tests::{sight, words};
+
+use crate::{SUITE, actor, on_each_ground, skipped};
+
+/// O_WRONLY | O_CREAT | O_EXCL
+const MAKE: &str = "0301";
+
+/// Requests made in one way, each by a process of its own, and what must be recorded of each.
+struct Requests<'a> {
+    scene: Scene<'a>,
+    made: Vec<(Acted, Request)>,
+}
+
+/// What must be recorded of one request.
+struct Request {
+    name: &'static str,
+    /// Records of calls, and of what was asked for, in this order.
+    said: Vec<Expected>,
+    /// Inodes that a `modify` must name; others of its directories may be named too.
+    changed: Vec<PathBuf>,
+}
+
+impl Requests<'_> {
+    fn make(&mut self, request: Request, operands: &[OsString]) -> Result<()> {
+        match self.scene.actor().attempt(&[&words![request.name], operands].concat())? {
+            Attempt::Made(acted) => self.made.push((acted, request)),
+            Attempt::Lacking(why) => skipped("io_uring", &why),
+        }
+        Ok(())
+    }
+
+    /// A request about paths.
+    fn asked(
+        &mut self,
+        name: &'static str,
+        operands: &[OsString],
+        expected: Expected,
+        changed: &[&Path],
+    ) -> Result<()> {
+        let said = vec![expected.reported().by("io_uring", format!("io_uring {name}"))];
+        let changed = changed.iter().map(|path| path.to_path_buf()).collect();
+        self.make(Request { name, said, changed }, operands)
+    }
+
+    /// A request about a descriptor names no path: only what it changes is told.
+    fn untold(&mut self, name: &'static str, operands: &[&str]) -> Result<()> {
+        let file = self.scene.file(name)?;
+        // The actor opens it for writing, by a call; an attribute needs no writing.
+        let opened = Expected::new("open", activity::UPDATE, &file);
+        let said = if name == "fsetxattr" { Vec::new() } else { vec![opened] };
+        let operands =
+            [&words![file], operands.iter().map(OsString::from).collect::<Vec<_>>().as_slice()].concat();
+        self.make(Request { name, said, changed: vec![file] }, &operands)
+    }
+
+    fn compare(&self, records: &[Record]) -> Result<()> {
+        self.made.iter().try_for_each(|(acted, request)| request.compare(acted, records))
+    }
+}
+
+impl Request {
+    fn compare(&self, acted: &Acted, records: &[Record]) -> Result<()> {
+        let of_process = |record: &&Record| {
+            record.pid() == Some(acted.pid.into()) && !["exec", "exit"].contains(&record.kind())
+        };
+        let own: Vec<&Record> = records.iter().filter(of_process).collect();
+        let (changes, said): (Vec<&Record>, Vec<&Record>) =
+            own.iter().partition(|record| record.kind() == "modify");
+        let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
+        let (count, wanted) = (said.len(), self.said.len());
+        ensure!(
+            count == wanted,
+            "{}: {count} records beside changes and not {wanted}:\n{}",
+            acted.said,
+            shown()
+        );
+        for (record, expected) in said.iter().zip(&self.said) {
+            expected.is(record, acted)?;
+        }
+        if !sight::of_changes() {
+            return Ok(());
+        }
+        let call = format!("io_uring {}", self.name);
+        for record in &changes {
+            Expected::modify(record.path())
+                .with("/unmapped/operation", call.as_str())
+                .by("io_uring", call.as_str())
+                .is(record, acted)?;
+        }
+        let named: BTreeSet<PathBuf> = changes.iter().map(|record| record.path()).collect();
+        let missing: Vec<&PathBuf> = self.changed.iter().filter(|path| !named.contains(*path)).collect();
+        ensure!(missing.is_empty(), "{}: no change of {missing:?}:\n{}", acted.said, shown());
+        let beside = |path: &&PathBuf| {
+            !self.changed.iter().any(|changed| *path == changed || changed.parent() == Some(path.as_path()))
+        };
+        let surplus: Vec<&PathBuf> = named.iter().filter(beside).collect();
+        ensure!(surplus.is_empty(), "{}: a change of {surplus:?}:\n{}", acted.said, shown());
+        Ok(())
+    }
+}
+
+fn requests(way: &str) -> Result<()> {
+    on_stage(SUITE, |stage| {
+        let mut all = Vec::new();
+        for (_, folder) in stage.grounds() {
+            let scene = Scene::below(stage, folder, &format!("uring-{way}"), &actor()?.by_uring(way))?;
+            let mut requests = Requests { scene, made: Vec::new() };
+            files(&mut requests)?;
+            names(&mut requests)?;
+            contents(&mut requests)?;
+            all.push(requests);
+        }
+        stage.fence()?;
+        let records = stage.central.events::<&str>(&[])?;
+        all.iter().try_for_each(|requests| requests.compare(&records))
+    })
+}
+
+fn files(requests: &mut Requests<'_>) -> Result<()> {
+    let folder = requests.scene.folder().to_owned();
+    let new = requests.scene.path("openat");
+    let expected = Expected::new("open", activity::CREATE, &new);
+    requests.asked("openat", &words![new, MAKE, "0644"], expected, &[&folder])?;
+    let gone = requests.scene.file("unlinkat")?;
+    let expected = Expected::new("unlink", activity::DELETE, &gone);
+    requests.asked("unlinkat", &words![gone, "0"], expected, &[&gone])?;
+    let gone = requests.scene.directory("rmdir")?;
+    let expected = Expected::new("unlink", activity::DELETE, &gone);
+    requests.asked("unlinkat", &words![gone, "0x200"], expected, &[&gone])?;
+    let file = requests.scene.file("setxattr")?;
+    let expected = Expected::new("attr", activity::ATTRIBUTES, &file)
+        .with("/unmapped/requested/kind", "xattr")
+        .with("/unmapped/requested/xattr", "user.graven");
+    requests.asked("setxattr", &words![file, "user.graven", "value", "0"], expected, &[&file])
+}
+
+fn names(requests: &mut Requests<'_>) -> Result<()> {
+    let created = |kind: &str, path: &Path| {
+        Expected::new("create", activity::CREATE, path).with("/unmapped/create/kind", kind)
+    };
+    let folder = requests.scene.folder().to_owned();
+    let new = requests.scene.path("mkdirat");
+    requests.asked("mkdirat", &words![new, "0755"], created("directory", &new), &[&folder])?;
+    let new = requests.scene.path("symlinkat");
+    let expected = created("symlink", &new).with("/unmapped/create/target", "no/where");
+    requests.asked("symlinkat", &words!["no/where", new], expected, &[&folder])?;
+    let (old, new) = (requests.scene.file("linkat-old")?, requests.scene.path("linkat"));
+    let from = old.to_string_lossy().into_owned();
+    let expected = created("link", &new).with("/unmapped/create/from/path", from);
+    requests.asked("linkat", &words![old, new, "0"], expected, &[&old])?;
+    let (from, to) = (requests.scene.file("renameat-from")?, requests.scene.path("renameat"));
+    requests.asked("renameat", &words![from, to, "0"], Expected::rename(&from, &to), &[&folder])
+}
+
+fn contents(requests: &mut Requests<'_>) -> Result<()> {
+    requests.untold("write", &["after\n", "0"])?;
+    requests.untold("fallocate", &["0", "0", "4096"])?;
+    requests.untold("ftruncate", &["3"])?;
+    requests.untold("fsetxattr", &["user.graven", "value", "0"])
+}
+
+#[test]
+fn a_request_is_reported_and_what_it_changes_is_a_modification() -> Result<()> {
+    requests("plain")
+}
+
+#[test]
+fn what_a_worker_thread_changes_is_its_processs() -> Result<()> {
+    requests("worker")
+}
+
+#[test]
+fn a_request_that_is_never_completed_is_recorded_as_any_other() -> Result<()> {
+    requests("silent")
+}
+
+#[test]
+fn a_request_that_needs_no_system_call_is_recorded_as_any_other() -> Result<()> {
+    requests("polled")
+}
+
+#[test]
+fn a_request_that_nobody_sees_in_any_way_is_recorded() -> Result<()> {
+    requests("polled+silent+worker")
+}
+
+#[test]
+fn an_io_uring_that_changes_nothing_is_no_record() -> Result<()> {
+    on_each_ground("uring-nothing", &actor()?, |scene| scene.act(&words!["uring-nothing", "3"], Vec::new()))
+}
