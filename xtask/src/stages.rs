@@ -36,6 +36,7 @@ pub(crate) struct Stages {
     logs: PathBuf,
     root: PathBuf,
     started: Instant,
+    aside: bool,
 }
 
 impl Stages {
@@ -43,7 +44,18 @@ impl Stages {
     pub(crate) fn new(repo: &Repo, total: usize) -> Result<Self> {
         let logs = repo.logs();
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        Ok(Self { total, begun: 0, logs, root: repo.root.clone(), started: Instant::now() })
+        Ok(Self { total, begun: 0, logs, root: repo.root.clone(), started: Instant::now(), aside: false })
+    }
+
+    /// Standard output is somebody else's: all that is said goes to standard error.
+    pub(crate) fn aside(mut self) -> Self {
+        self.aside = true;
+        self
+    }
+
+    /// Something that belongs to no stage.
+    pub(crate) fn say(&self, line: &str) {
+        say(self.aside, line);
     }
 
     /// The next stage begins.
@@ -54,7 +66,17 @@ impl Stages {
         let shown = log.strip_prefix(&self.root).unwrap_or(&log).to_path_buf();
         let title = format!("stage {} of {}  {name}", self.begun, self.total.max(self.begun));
         let now = Instant::now();
-        Stage { title, log, shown, started: now, refreshed: now, heartbeat: now, bar: None, announced: false }
+        Stage {
+            title,
+            log,
+            shown,
+            started: now,
+            refreshed: now,
+            heartbeat: now,
+            bar: None,
+            announced: false,
+            aside: self.aside,
+        }
     }
 
     /// Since the first stage.
@@ -73,6 +95,7 @@ pub(crate) struct Stage {
     heartbeat: Instant,
     bar: Option<ProgressBar>,
     announced: bool,
+    aside: bool,
 }
 
 impl Stage {
@@ -134,6 +157,11 @@ impl Stage {
         &self.shown
     }
 
+    /// Something that belongs to this stage.
+    pub(crate) fn say(&self, line: &str) {
+        say(self.aside, line);
+    }
+
     /// Something still goes on; called often.
     pub(crate) fn moves(&mut self) {
         if self.refreshed.elapsed() < REFRESH {
@@ -141,11 +169,11 @@ impl Stage {
         }
         self.refreshed = Instant::now();
         let last = || tail(&self.log, 1).pop().unwrap_or_default().trim().to_owned();
-        if screen::terminal() {
+        if screen::terminal() && !self.aside {
             self.bar.get_or_insert_with(moving_line).set_message(format!("{}  {}", self.title, last()));
         } else if self.heartbeat.elapsed() > HEARTBEAT {
             self.heartbeat = Instant::now();
-            println!("{}  … {}  {}", self.title, screen::elapsed(self.elapsed()), last());
+            self.say(&format!("{}  … {}  {}", self.title, screen::elapsed(self.elapsed()), last()));
         }
     }
 
@@ -164,7 +192,7 @@ impl Stage {
     fn close(mut self, tone: Tone, outcome: &str) {
         self.clear();
         let time = screen::elapsed(self.started.elapsed());
-        println!("{}  {}  {}", self.title, paint(tone, outcome), paint(Tone::Faint, &time));
+        self.say(&format!("{}  {}  {}", self.title, paint(tone, outcome), paint(Tone::Faint, &time)));
     }
 
     /// The log is made anew by the first tool of a stage; the next ones append.
@@ -173,7 +201,7 @@ impl Stage {
             self.announced = true;
             File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
             let line = format!("{}  … {}", self.title, self.shown.display());
-            println!("{}", paint(Tone::Faint, &line));
+            self.say(&paint(Tone::Faint, &line));
         }
         File::options()
             .append(true)
@@ -190,6 +218,14 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+fn say(aside: bool, line: &str) {
+    if aside {
+        eprintln!("{line}");
+    } else {
+        println!("{line}");
     }
 }
 
