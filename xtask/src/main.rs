@@ -35,6 +35,7 @@ mod vm;
 
 mod test;
 mod suites;
+mod count;
 mod libtest;
 
 use clap::{Parser, Subcommand};
