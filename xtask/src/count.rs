@@ -87,6 +87,28 @@ impl Count {
         self.failures.push(what);
     }
 
+    /// Something was left out as a whole.
+    pub(crate) fn skip(&mut self, by: &str, skip: Skip) {
+        if self.may_skip(&skip.name) {
+            self.skips.push(skip);
+        } else {
+            let Skip { name, reason } = skip;
+            self.fail(format!("{by}: {name} was skipped ({reason}) and is not in tests/skips.toml"));
+        }
+    }
+
+    fn may_skip(&self, name: &str) -> bool {
+        self.reason(name).is_some()
+    }
+
+    /// A name with a kernel, `NAME@KERNEL`, may be listed for all kernels but this machine's as `NAME@vm`. That it
+    /// may be left out here says nothing of a guest, which has all that a test can ask for but its kernel.
+    fn reason(&self, name: &str) -> Option<&str> {
+        let everywhere = name.split_once('@').map(|(name, _)| format!("{name}@vm"));
+        let listed = self.known.get(name).or_else(|| self.known.get(&everywhere?));
+        listed.map(String::as_str)
+    }
+
     /// Adds what a stage's log says.
     pub(crate) fn take(&mut self, name: &str, stage: &mut Stage, ended: &Ended) -> Result<Outcome> {
         let log =
@@ -111,13 +133,12 @@ impl Count {
             }
             Ended::Itself(_) => {}
         }
-        for skip in report.skips {
-            if self.known.contains_key(&skip.name) {
-                self.skips.push(skip);
-            } else {
-                let Skip { name: what, reason } = skip;
-                self.fail(format!("{name}: {what} was skipped ({reason}) and is not in tests/skips.toml"));
+        let kernel = name.split_once('@').map(|(_, kernel)| kernel);
+        for mut skip in report.skips {
+            if let Some(kernel) = kernel {
+                skip.name = format!("{}@{kernel}", skip.name);
             }
+            self.skip(name, skip);
         }
         let good = self.failed == before;
         match <[String; 1]>::try_from(report.results) {
@@ -129,7 +150,7 @@ impl Count {
 
     pub(crate) fn conclude(&self, time: Duration) -> ExitCode {
         for skip in &self.skips {
-            let listed = self.known.get(&skip.name).map_or("", String::as_str);
+            let listed = self.reason(&skip.name).unwrap_or_default();
             println!("skipped  {}: {} ({listed})", skip.name, skip.reason);
         }
         for failure in &self.failures {
@@ -156,10 +177,15 @@ mod tests {
     }
 
     fn added(text: &str, ended: &Ended) -> Result<Count> {
-        let known = BTreeMap::from([("root".to_owned(), "needs root".to_owned())]);
-        let mut count = Count { known, ..Count::default() };
+        let mut count = knowing("root");
         count.add("suite", Report::read("suite", text.as_bytes())?, ended);
         Ok(count)
+    }
+
+    /// Nothing yet, and one thing that may be left out.
+    fn knowing(name: &str) -> Count {
+        let known = BTreeMap::from([(name.to_owned(), "a reason".to_owned())]);
+        Count { known, ..Count::default() }
     }
 
     const RESULT: &str = "test result: ok. 2 passed; 0 failed; 0 ignored\n";
@@ -191,6 +217,19 @@ mod tests {
         let count = added(text, &exit(101))?;
         assert_eq!(count.last_line(), "1 passed, 1 failed, 0 skipped");
         assert_eq!(count.failures, ["suite: a"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_skip_in_a_guest_has_to_be_listed_for_guests() -> Result<()> {
+        let text = format!("---- a stdout ----\nskipped: root: uid 1000\n{RESULT}");
+        for (listed, failed) in [("root", 1), ("root@6.12", 0), ("root@vm", 0), ("root@6.1", 1)] {
+            let mut count = knowing(listed);
+            let report = Report::read("suite@6.12", text.as_bytes())?;
+            count.add("suite@6.12", report, &exit(0));
+            assert_eq!(count.failed, failed, "{listed}");
+            assert_eq!(count.skips.len(), 1 - failed, "{listed}");
+        }
         Ok(())
     }
 }

@@ -35,6 +35,7 @@ mod vm;
 
 mod test;
 mod suites;
+mod guests;
 mod count;
 mod libtest;
 

@@ -8,6 +8,7 @@ use crate::build;
 use crate::cargo::{cargo, clean};
 use crate::children::Ended;
 use crate::count::Count;
+use crate::guests;
 use crate::repo::Repo;
 use crate::screen;
 use crate::setup::{self, Install};
@@ -23,10 +24,14 @@ const UNIT_LIMIT: Duration = Duration::from_secs(300);
 /// A suite is over its budget at once it is exceeded, but may run on this much longer to tell its results.
 const SUITE_LIMIT: u32 = 2;
 
+/// What every test program is told: the counting reads what passed tests printed.
+pub(crate) const OPTIONS: [&str; 2] = ["--show-output", "--color=never"];
+
 #[derive(clap::Args)]
 #[command(
     after_help = "Builds what it needs first. Suites are tests/suites/*.rs; a name may also be a package, \
-                        for its unit tests. Output of the tests is in target/xtask/logs. What is skipped has to be \
+                        for its unit tests, or SUITE@KERNEL for a suite in an emulated machine; which suites run there \
+                        too is in tests/Cargo.toml. Output of the tests is in target/xtask/logs. What is skipped has to be \
                         listed in tests/skips.toml."
 )]
 pub(crate) struct Arguments {
@@ -41,7 +46,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let plan = Plan::make(&repo, &arguments.names)?;
     let mut count = Count::new(&repo)?;
     let documents = usize::from(plan.whole);
-    let total = setup::STAGES + build::STAGES + 1 + plan.packages.len() + documents + plan.suites.len();
+    let here = plan.packages.len() + documents + plan.suites.len();
+    let total = setup::STAGES + build::STAGES + 1 + here + guests::stages(&plan.guests);
     let mut stages = Stages::new(&repo, total)?;
     build::run(&repo, &mut stages, arguments.install)?;
     let mut stage = stages.begin("test programs");
@@ -58,11 +64,17 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         outcome.close(stage);
     }
     for suite in &plan.suites {
-        let program = programs.iter().find(|program| program.is_suite && program.name == suite.name);
-        let program = program.with_context(|| format!("cargo compiled no suite {}", suite.name))?;
+        let program = suite_program(&programs, &suite.name)?;
         run_suite(&repo, stages.begin(&format!("suite {}", suite.name)), suite, program, &mut count)?;
     }
+    guests::run(&repo, &mut stages, arguments.install, &plan.guests, &programs, &mut count)?;
     Ok(count.conclude(stages.elapsed()))
+}
+
+/// The program of a suite.
+pub(crate) fn suite_program<'a>(programs: &'a [Program], name: &str) -> Result<&'a Program> {
+    let program = programs.iter().find(|program| program.is_suite && program.name == name);
+    program.with_context(|| format!("cargo compiled no suite {name}"))
 }
 
 /// One package's own test programs, one after the other.
@@ -107,7 +119,7 @@ fn run_suite(
 fn command_of(repo: &Repo, program: &Program) -> Command {
     let mut command = Command::new(&program.executable);
     clean(&mut command);
-    command.args(["--show-output", "--color=never"]).current_dir(&program.folder);
+    command.args(OPTIONS).current_dir(&program.folder);
     command.env("CARGO_MANIFEST_DIR", &program.folder).env("GRAVEN_BIN_DIR", repo.programs());
     command
 }

@@ -24,7 +24,6 @@ impl Job {
             ("HOME", "/root".to_owned()),
             ("LC_ALL", "C".to_owned()),
             ("TERM", "dumb".to_owned()),
-            ("RUST_BACKTRACE", "1".to_owned()),
             ("GRAVEN_BIN_DIR", programs),
             ("GRAVEN_VM", kernel.to_owned()),
         ];

@@ -13,7 +13,7 @@ use crate::vm::mirror::Mirror;
 use crate::vm::wanted::Wanted;
 use crate::vm::{disk, needs, payload};
 use crate::{fault, screen};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,12 +31,21 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub append: String,
     /// How long one boot with its command may take
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = screen::duration)]
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = screen::duration)]
     pub limit: Duration,
 }
 
+impl Default for Choice {
+    fn default() -> Self {
+        Self { smp: PROCESSORS, append: String::new(), limit: LIMIT }
+    }
+}
+
+/// What a boot with a short command takes, many times over.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// Two, so that what runs at once does run at once.
-pub(crate) const PROCESSORS: u32 = 2;
+const PROCESSORS: u32 = 2;
 
 /// Fetched kernels.
 pub(crate) struct Lab {
@@ -62,7 +71,13 @@ impl Lab {
         let cache = Kernels::new(folder.join("kernels"));
         let mut kernels: Vec<(Wanted, Option<Kernel>)> =
             wanted.iter().map(|wanted| (*wanted, cache.cached(*wanted).filter(|_| !refresh))).collect();
-        if kernels.iter().any(|(_, kernel)| kernel.is_none()) {
+        if let Some((wanted, _)) = kernels.iter().find(|(_, kernel)| kernel.is_none()) {
+            if install.no_install {
+                return Err(fault::host(format!(
+                    "kernel {wanted} is not here, and --no-install was given: run `cargo xtask vm {wanted}` to \
+                     fetch it"
+                )));
+            }
             let mirror = Mirror::open(&mut stage, &folder.join("apt"))?;
             let offers = mirror.offers()?;
             for (wanted, kernel) in kernels.iter_mut().filter(|(_, kernel)| kernel.is_none()) {
@@ -81,7 +96,7 @@ impl Lab {
 
     /// The disks, with these files of this machine on the root.
     pub(crate) fn furnish(&self, mut stage: Stage, choice: &Choice, files: &[PathBuf]) -> Result<Machine> {
-        let work = self.folder.join("disks");
+        let work = self.disks();
         std::fs::create_dir_all(&work)
             .map_err(|error| fault::host(format!("{}: {error}", work.display())))?;
         let root = payload::disk(&mut stage, &work, files)?;
@@ -97,6 +112,12 @@ impl Lab {
         &self.kernels
     }
 
+    /// The kernel of that name.
+    pub(crate) fn kernel(&self, wanted: Wanted) -> Result<&Kernel> {
+        let found = self.kernels.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, kernel)| kernel).with_context(|| format!("kernel {wanted} was not opened"))
+    }
+
     /// One boot; what comes of it stays in the folder until the next of that name.
     pub(crate) fn boot(
         &self,
@@ -109,13 +130,21 @@ impl Lab {
         boot::run(stage, kernel, machine, job, &self.results(name))
     }
 
+    fn disks(&self) -> PathBuf {
+        self.folder.join("disks")
+    }
+
     /// Where what comes of a boot is.
     pub(crate) fn results(&self, name: &str) -> PathBuf {
         self.folder.join("results").join(name)
     }
+}
 
-    /// The disks are large.
-    pub(crate) fn close(self) -> Result<()> {
-        folder::remove(&self.folder.join("disks"))
+impl Drop for Lab {
+    /// The disks are large, and made anew for every command.
+    fn drop(&mut self) {
+        if let Err(error) = folder::remove(&self.disks()) {
+            eprintln!("{error:#}");
+        }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! The guest: root on ext4 with this machine's programs at the paths they have here, `/mnt/tmpfs`,
 //! `/mnt/overlay`, an empty btrfs for `mount /mnt/btrfs`; the kernel's modules on demand. What the command leaves
-//! in `/run/graven/out` comes back to `target/vm/results/KERNEL/out`.
+//! in `/run/graven/out`, and what tests keep in `/tmp/graven-*`, comes back to `target/vm/results/KERNEL/out`.
 
 mod wanted;
 mod needs;
@@ -24,7 +24,7 @@ mod boot;
 mod lab;
 mod report;
 
-pub(crate) use boot::Outcome;
+pub(crate) use boot::{Machine, Outcome};
 pub(crate) use job::Job;
 pub(crate) use lab::{Choice, Lab, STAGES};
 pub(crate) use wanted::Wanted;
@@ -95,9 +95,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             .map_err(|error| fault::usage(format!("--programs {}: {error}", folder.display())))?,
         None => built(&repo, &mut stages, arguments.install)?,
     };
-    let lab = Lab::open(&repo, &mut stages, arguments.install, &wanted, arguments.refresh)?;
     let (command, mut files) = guest_command(&arguments.command, &arguments.files)?;
     files.extend(present(&programs)?);
+    let lab = Lab::open(&repo, &mut stages, arguments.install, &wanted, arguments.refresh)?;
     let machine = lab.furnish(stages.begin("disks"), &arguments.choice, &files)?;
     let mut boots = Vec::new();
     for (_, kernel) in lab.kernels() {
@@ -125,7 +125,6 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         }
         boots.push(boot);
     }
-    lab.close()?;
     if arguments.json {
         println!("{:#}", report::json(&boots));
     } else {

@@ -28,6 +28,10 @@ hostname graven-vm
 stty -F /dev/ttyS1 raw -echo
 setsid sh /run/graven/command </dev/null >/dev/ttyS1 2>&1
 echo $? >$result/status
+# What a test that failed has kept for people to look at.
+for kept in /tmp/graven-*; do
+    [ ! -e "$kept" ] || cp -a "$kept" $result/out/
+done
 tar -C $result -cf /dev/graven-3 status out
 sync
 reboot -f
