@@ -36,7 +36,10 @@ impl Outcome {
             lines.extend(last_words(stage.log(), LINES_SHOWN));
             stage.failed(&self.text);
         }
-        lines.iter().for_each(|line| println!("  {line}"));
+        if !lines.is_empty() {
+            // At once: a stage that runs beside this one speaks too.
+            println!("  {}", lines.join("\n  "));
+        }
     }
 }
 

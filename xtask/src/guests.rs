@@ -13,7 +13,7 @@ use crate::setup::Install;
 use crate::stages::{Stage, Stages};
 use crate::suites::{Guest, Program};
 use crate::test::{OPTIONS, suite_program};
-use crate::vm::{self, Choice, Job, Lab, Machine, Outcome, Wanted};
+use crate::vm::{self, Choice, Job, Lab, Machine, Outcome, Wanted, Work};
 use anyhow::Result;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -65,11 +65,12 @@ pub(crate) fn run(
     }
     let machine = lab.furnish(stages.begin("disks"), &Choice::default(), &files)?;
     let room = Room { repo, lab: &lab, machine };
-    for guest in guests {
-        let program = suite_program(programs, &guest.suite)?;
-        room.run(stages.begin(&format!("suite {}", guest.name())), guest, program, count)?;
-    }
-    Ok(())
+    let work = Work {
+        title: &|guest: &Guest| format!("suite {}", guest.name()),
+        run: &|guest, stage| room.boot(stage, guest, suite_program(programs, &guest.suite)?),
+        finish: &mut |guest, stage, outcome| room.close(stage, guest, outcome, count),
+    };
+    vm::together::all(stages, guests, work)
 }
 
 /// Where suites are booted.
@@ -80,23 +81,26 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    fn run(&self, mut stage: Stage, guest: &Guest, program: &Program, count: &mut Count) -> Result<()> {
-        let name = guest.name();
+    fn boot(&self, stage: &mut Stage, guest: &Guest, program: &Program) -> Result<Outcome> {
         let kernel = self.lab.kernel(guest.kernel)?;
         let machine = Machine { limit: BOOT + guest.budget * EMULATION, ..self.machine.clone() };
-        let outcome = self.lab.boot(&mut stage, kernel, &machine, &self.job(guest, program), &name)?;
-        let (ended, last_words) = match outcome {
+        self.lab.boot(stage, kernel, &machine, &self.job(guest, program), &guest.name())
+    }
+
+    /// Counts what it said, and says how it ended.
+    fn close(&self, mut stage: Stage, guest: &Guest, outcome: Outcome, count: &mut Count) -> Result<()> {
+        let name = guest.name();
+        let (ended, died) = match outcome {
             Outcome::Status(code) => (Ended::Itself(ExitStatus::from_raw(code << 8)), None),
             Outcome::OutOfTime => (Ended::OutOfTime, None),
-            // The last words say more than a status could.
-            Outcome::Died(words) => (Ended::Itself(ExitStatus::from_raw(0)), Some(words)),
+            // No program ends with this; that it is no success is what counts.
+            Outcome::Died(words) => (Ended::Itself(ExitStatus::from_raw(255 << 8)), Some(words)),
         };
         let mut outcome = count.take(&name, &mut stage, &ended)?;
-        if let Some(words) = last_words {
-            count.fail(format!("{name}: the guest ended before the suite did:\n{words}"));
-            outcome.good = false;
+        if died.is_some() {
+            outcome.text += "  the guest died";
         }
-        outcome.text += &format!("  {}", kernel.release);
+        outcome.text += &format!("  {}", self.lab.kernel(guest.kernel)?.release);
         outcome.close(stage);
         if !outcome.good {
             let place = self.lab.results(&name);

@@ -60,6 +60,16 @@ impl Stages {
 
     /// The next stage begins.
     pub(crate) fn begin(&mut self, name: &str) -> Stage {
+        let moving = screen::terminal() && !self.aside;
+        self.stage(name, moving)
+    }
+
+    /// The next stage begins while others go on: two moving lines would overwrite each other.
+    pub(crate) fn begin_among(&mut self, name: &str) -> Stage {
+        self.stage(name, false)
+    }
+
+    fn stage(&mut self, name: &str, moving: bool) -> Stage {
         self.begun += 1;
         let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let log = self.logs.join(file.to_lowercase() + ".log");
@@ -76,6 +86,7 @@ impl Stages {
             bar: None,
             announced: false,
             aside: self.aside,
+            moving,
         }
     }
 
@@ -96,6 +107,7 @@ pub(crate) struct Stage {
     bar: Option<ProgressBar>,
     announced: bool,
     aside: bool,
+    moving: bool,
 }
 
 impl Stage {
@@ -169,7 +181,7 @@ impl Stage {
         }
         self.refreshed = Instant::now();
         let last = || tail(&self.log, 1).pop().unwrap_or_default().trim().to_owned();
-        if screen::terminal() && !self.aside {
+        if self.moving {
             self.bar.get_or_insert_with(moving_line).set_message(format!("{}  {}", self.title, last()));
         } else if self.heartbeat.elapsed() > HEARTBEAT {
             self.heartbeat = Instant::now();

@@ -5,7 +5,7 @@
 //! apt's state for this lies below `target/vm/apt`.
 
 use crate::apt::{self, Package};
-use crate::fault;
+use crate::fault::{self, Fault};
 use crate::stages::Stage;
 use crate::vm::wanted::Offer;
 use anyhow::{Context, Result};
@@ -99,7 +99,11 @@ impl Mirror {
         let mut command = self.apt("apt-get");
         command.arg("download").current_dir(into);
         command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
-        stage.run(command)
+        stage.run(command).map_err(|error| match error.is::<Fault>() {
+            true => error,
+            // The network, or a mirror that does not hold what its lists name.
+            false => fault::host(format!("{error:#}")),
+        })
     }
 
     fn show(&self, names: &[&str]) -> Result<Vec<Package>> {

@@ -22,11 +22,13 @@ mod cpio;
 mod job;
 mod boot;
 mod lab;
+pub(crate) mod together;
 mod report;
 
 pub(crate) use boot::{Machine, Outcome};
 pub(crate) use job::Job;
 pub(crate) use lab::{Choice, Lab, STAGES};
+pub(crate) use together::Work;
 pub(crate) use wanted::Wanted;
 
 use crate::build;
@@ -36,7 +38,8 @@ use crate::repo::Repo;
 use crate::screen::{Tone, paint};
 use crate::setup::{self, Install};
 use crate::stages::Stages;
-use anyhow::{Context, Result};
+use anyhow::Result;
+use kernel::Kernel;
 use report::Boot;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,38 +102,52 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     files.extend(present(&programs)?);
     let lab = Lab::open(&repo, &mut stages, arguments.install, &wanted, arguments.refresh)?;
     let machine = lab.furnish(stages.begin("disks"), &arguments.choice, &files)?;
-    let mut boots = Vec::new();
-    for (_, kernel) in lab.kernels() {
-        let mut stage = stages.begin(&format!("boot {}", kernel.series));
-        let job = Job::new(&command, &programs, &kernel.series, Path::new("/root"));
-        let outcome = lab.boot(&mut stage, kernel, &machine, &job, &kernel.series)?;
-        let output = std::fs::read(stage.log()).context("cannot read the guest's output")?;
-        let boot = Boot {
-            kernel: kernel.series.clone(),
-            release: kernel.release.clone(),
-            time: stage.elapsed(),
-            outcome,
-            output: String::from_utf8_lossy(&output).into_owned(),
-            log: stage.log().to_path_buf(),
-            console: lab.results(&kernel.series).join("console.log"),
-        };
-        let text = boot.outcome.to_string();
-        if boot.is_good() {
-            stage.done(&text)
-        } else {
-            stage.failed(&text)
+    let job = |kernel: &str| Job::new(&command, &programs, kernel, Path::new("/root"));
+    let show = |boot: &Boot| {
+        let lines = said(&repo, boot);
+        if !arguments.json && !lines.is_empty() {
+            // At once: other boots speak too.
+            println!("{}", lines.join("\n"));
         }
-        if !arguments.json {
-            show(&repo, &boot);
-        }
-        boots.push(boot);
-    }
+    };
+    let boots = boot_all(&mut stages, &lab, &machine, &job, &show)?;
     if arguments.json {
         println!("{:#}", report::json(&boots));
     } else {
         report::table(&boots).iter().for_each(|line| println!("{line}"));
     }
     Ok(if boots.iter().all(Boot::is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Boots every kernel of the lab, and shows each as soon as it has ended.
+fn boot_all(
+    stages: &mut Stages,
+    lab: &Lab,
+    machine: &Machine,
+    job: &(dyn Fn(&str) -> Job + Sync),
+    show: &(dyn Fn(&Boot) + Sync),
+) -> Result<Vec<Boot>> {
+    let mut boots = Vec::new();
+    let work = Work {
+        title: &|(_, kernel): &(Wanted, Kernel)| format!("boot {}", kernel.series),
+        run: &|(_, kernel), stage| lab.boot(stage, kernel, machine, &job(&kernel.series), &kernel.series),
+        finish: &mut |(_, kernel), stage, outcome| {
+            let boot = Boot::read(&stage, kernel, outcome, lab.results(&kernel.series).join("console.log"))?;
+            let text = boot.outcome.to_string();
+            if boot.is_good() {
+                stage.done(&text)
+            } else {
+                stage.failed(&text)
+            }
+            show(&boot);
+            boots.push(boot);
+            Ok(())
+        },
+    };
+    together::all(stages, lab.kernels(), work)?;
+    let place = |boot: &Boot| lab.kernels().iter().position(|(_, kernel)| kernel.series == boot.kernel);
+    boots.sort_by_key(place);
+    Ok(boots)
 }
 
 /// Builds the programs, that of the tests too.
@@ -171,18 +188,16 @@ fn guest_command(command: &[String], files: &[PathBuf]) -> Result<(Vec<String>, 
     Ok((command, files))
 }
 
-fn show(repo: &Repo, boot: &Boot) {
-    for line in excerpt(&boot.output, &repo.short(&boot.log).display().to_string()) {
-        println!("  {line}");
-    }
+/// What the command said, and what the kernel said if it died.
+fn said(repo: &Repo, boot: &Boot) -> Vec<String> {
+    let mut lines = excerpt(&boot.output, &repo.short(&boot.log).display().to_string());
     if let Outcome::Died(messages) = &boot.outcome {
-        println!(
-            "  {} {}",
-            paint(Tone::Bad, "the guest ended; its last words in"),
-            repo.short(&boot.console).display()
-        );
-        messages.lines().for_each(|line| println!("  {line}"));
+        let why = paint(Tone::Bad, "the guest died; all it said is in");
+        lines.push(format!("{why} {}", repo.short(&boot.console).display()));
+        lines.extend(messages.lines().map(str::to_owned));
     }
+    lines.iter_mut().for_each(|line| line.insert_str(0, "  "));
+    lines
 }
 
 /// The lines to show of an output that is in the log as a whole.

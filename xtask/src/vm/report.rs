@@ -1,7 +1,10 @@
 //! The end of `cargo xtask vm`: a table for people, one JSON document for programs.
 
 use crate::screen::{self, Tone, paint};
+use crate::stages::Stage;
 use crate::vm::boot::Outcome;
+use crate::vm::kernel::Kernel;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +23,20 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
+    /// A boot that has just ended.
+    pub(crate) fn read(stage: &Stage, kernel: &Kernel, outcome: Outcome, console: PathBuf) -> Result<Self> {
+        let output = std::fs::read(stage.log()).context("cannot read the guest's output")?;
+        Ok(Self {
+            kernel: kernel.series.clone(),
+            release: kernel.release.clone(),
+            time: stage.elapsed(),
+            outcome,
+            output: String::from_utf8_lossy(&output).into_owned(),
+            log: stage.log().to_path_buf(),
+            console,
+        })
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         self.outcome == Outcome::Status(0)
     }
