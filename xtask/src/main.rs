@@ -1,4 +1,4 @@
-//! What a person or CI runs: `setup`, `build`, `up`, `check`, `test`.
+//! What a person or CI runs: `setup`, `build`, `up`, `check`, `vm`, `test`.
 //!
 //! In: the command line. Out: lines `stage n of m`, a log of each tool under `target/xtask/logs`, an exit
 //! code: 0 ok, 1 findings, 2 usage or configuration, 3 this machine cannot do it, 130 stopped by a signal.
@@ -12,6 +12,7 @@ mod repo;
 mod screen;
 mod children;
 mod stages;
+mod folder;
 mod strip;
 mod cargo;
 
@@ -30,8 +31,12 @@ mod dependencies;
 mod licence;
 mod sources;
 
+mod vm;
+
 mod test;
 mod suites;
+mod guests;
+mod count;
 mod libtest;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +66,8 @@ enum Command {
     Up(up::Arguments),
     /// Format, lints, dependency rules, source rules
     Check(check::Arguments),
+    /// Boot Debian's kernels in emulated machines and run a command in each
+    Vm(vm::Arguments),
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     Test(test::Arguments),
 }
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::command(&arguments),
         Command::Up(arguments) => up::command(&arguments),
         Command::Check(arguments) => check::command(&arguments),
+        Command::Vm(arguments) => vm::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
     });
     match result {
