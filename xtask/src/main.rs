@@ -1,4 +1,4 @@
-//! What a person or CI runs: `setup`, `build`, `up`, `check`, `test`.
+//! What a person or CI runs: `setup`, `build`, `up`, `check`, `test`, `bench`.
 //!
 //! In: the command line. Out: lines `stage n of m`, a log of each tool under `target/xtask/logs`, an exit
 //! code: 0 ok, 1 findings, 2 usage or configuration, 3 this machine cannot do it, 130 stopped by a signal.
@@ -34,6 +34,8 @@ mod test;
 mod suites;
 mod libtest;
 
+mod bench;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -63,6 +65,8 @@ enum Command {
     Check(check::Arguments),
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     Test(test::Arguments),
+    /// Measure what the agent costs, against its budgets
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::command(&arguments),
         Command::Check(arguments) => check::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
+        Command::Bench(arguments) => bench::command(&arguments),
     });
     match result {
         Ok(code) => code,
