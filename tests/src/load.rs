@@ -95,7 +95,7 @@ pub fn run(act: Act, folder: &Path, pace: Pace) -> Result<Done> {
         Act::Rename => {
             let (mut from, mut to) = (&first, &second);
             repeat(pace, || {
-                rename(from, to)?;
+                rename(from, to).context("rename")?;
                 std::mem::swap(&mut from, &mut to);
                 Ok(())
             })
@@ -107,7 +107,7 @@ pub fn run(act: Act, folder: &Path, pace: Pace) -> Result<Done> {
         }
     };
     remove(&[one, other])?;
-    done
+    done.with_context(|| format!("in {}", folder.display()))
 }
 
 fn repeat(pace: Pace, mut operation: impl FnMut() -> Result<()>) -> Result<Done> {
@@ -116,7 +116,8 @@ fn repeat(pace: Pace, mut operation: impl FnMut() -> Result<()>) -> Result<Done>
     let timed = begin + pace.warm;
     let end = timed + pace.time;
     let mut before = begin;
-    while before < end {
+    // Something is timed even if a disk stood still all the while.
+    while before < end || done.times.total() == 0 {
         for _ in 0..BURST {
             operation()?;
             done.operations += 1;
@@ -126,7 +127,7 @@ fn repeat(pace: Pace, mut operation: impl FnMut() -> Result<()>) -> Result<Done>
                 done.times.add(time);
             }
             before = now;
-            if now >= end {
+            if now >= end && done.times.total() > 0 {
                 break;
             }
         }
@@ -144,16 +145,16 @@ fn repeat(pace: Pace, mut operation: impl FnMut() -> Result<()>) -> Result<Done>
 }
 
 fn read(path: &CString) -> Result<()> {
-    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context("open for reading")?);
     Ok(())
 }
 
 fn change(path: &CString) -> Result<()> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::from_raw_mode(0o644))?;
-    ensure!(rustix::io::write(&file, &CONTENT)? == CONTENT.len(), "a file took only a part");
+    let file = open(path, flags, Mode::from_raw_mode(0o644)).context("create")?;
+    ensure!(rustix::io::write(&file, &CONTENT).context("write")? == CONTENT.len(), "a file took only a part");
     drop(file);
-    Ok(unlink(path)?)
+    unlink(path).context("unlink")
 }
 
 fn spawn(program: &mut Command) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use crate::fault;
 use crate::stages::Stage;
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A package as the lists on this machine name it.
@@ -42,7 +42,7 @@ pub(crate) fn missing_with(names: &[&str]) -> Vec<String> {
 }
 
 /// Reads the package lists anew; only root can.
-pub(crate) fn update(stage: &mut Stage) -> Result<()> {
+fn update(stage: &mut Stage) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(fault::host(
             "the package lists of this machine are missing or old: run `apt-get update` as root, then again",
@@ -54,12 +54,63 @@ pub(crate) fn update(stage: &mut Stage) -> Result<()> {
 }
 
 /// Fetches the packages' files into a folder; apt checks their hashes.
-pub(crate) fn download(stage: &mut Stage, packages: &[Package], into: &Path) -> Result<()> {
+fn download(stage: &mut Stage, packages: &[Package], into: &Path) -> Result<()> {
     let mut command = apt("apt-get");
     // The folder is ours, so apt's own user could not write there.
     command.args(["download", "-o", "APT::Sandbox::User=root"]).current_dir(into);
     command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
     stage.run(command)
+}
+
+/// Fetches packages and unpacks them into `folder/root`, without installing anything. `packages` is asked again
+/// when the lists turn out to be old.
+pub(crate) fn unpack(
+    stage: &mut Stage,
+    folder: &Path,
+    packages: impl Fn() -> Result<Vec<Package>>,
+) -> Result<PathBuf> {
+    let known = match packages() {
+        Ok(known) => known,
+        Err(_) => {
+            update(stage)?;
+            packages()?
+        }
+    };
+    let fetched = folder.join("fetched");
+    remake(&fetched)?;
+    if download(stage, &known, &fetched).is_err() {
+        // The mirror no longer has what old lists name.
+        update(stage)?;
+        download(stage, &packages()?, &fetched)?;
+    }
+    let unpacked = folder.join("root.new");
+    remake(&unpacked)?;
+    for entry in std::fs::read_dir(&fetched).context("cannot list what apt fetched")? {
+        let mut command = Command::new("dpkg");
+        command.arg("-x").arg(entry?.path()).arg(&unpacked);
+        stage.run(command)?;
+    }
+    let root = folder.join("root");
+    remove(&root)?;
+    std::fs::rename(&unpacked, &root).context("cannot put what was unpacked in its place")?;
+    remove(&fetched)?;
+    Ok(root)
+}
+
+/// The folder, there and empty.
+fn remake(folder: &Path) -> Result<()> {
+    remove(folder)?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// The folder, gone.
+fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Installs packages; only root can.

@@ -4,7 +4,8 @@
 
 use super::grounds::{Grounds, Work};
 use super::modes::{FileSystem, Place};
-use super::process::{self, Memory};
+use super::process;
+use super::tracer::{Taken, Tracer, idle};
 use crate::daemon::Daemon;
 use crate::stages::Stage;
 use anyhow::{Context, Result};
@@ -12,36 +13,29 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the central log, or the agent, may take until it is ready: the verifier reads every program.
 const READY: Duration = Duration::from_secs(90);
 
-/// The agent has nothing left to do when it uses less than this part of a CPU over [`LULL`].
-const IDLE_PART: f64 = 0.02;
-/// Longer than the agent's own timers hold anything back.
-const LULL: Duration = Duration::from_millis(300);
-/// What is in the rings and queues is worked off in a few seconds, or something is wrong.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
-
 /// Most bytes of the spool: a run at full rate fits.
 const SPOOL: &str = "4GiB";
 
-/// Its files, and the programs.
+/// Its files, the programs, and the process while it runs.
 pub(crate) struct Agent {
     folder: PathBuf,
     programs: PathBuf,
     tally: PathBuf,
+    running: Option<Daemon>,
 }
 
-/// What an agent that has ended left in its spool.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Tally {
-    /// Records.
-    pub stored: u64,
-    pub bytes: u64,
+/// What `graven-tally` says of a spool, as far as it is asked.
+#[derive(Deserialize)]
+struct Tally {
+    stored: u64,
+    bytes: u64,
     /// Events, by the place where they were lost.
-    pub lost: BTreeMap<String, u64>,
+    lost: BTreeMap<String, u64>,
 }
 
 impl Agent {
@@ -53,7 +47,8 @@ impl Agent {
         tally: PathBuf,
         stage: &mut Stage,
     ) -> Result<Self> {
-        let agent = Self { folder: work.folder.clone(), programs: programs.to_path_buf(), tally };
+        let agent =
+            Self { folder: work.folder.clone(), programs: programs.to_path_buf(), tally, running: None };
         std::fs::write(agent.file("policy.toml"), policy(grounds)).context("cannot write a policy")?;
         let mut serve = agent.program("graven");
         serve.arg("serve").arg("--data").arg(agent.file("central")).args(["--listen", "127.0.0.1:0"]);
@@ -69,34 +64,6 @@ impl Agent {
         stage.run(enrol)?;
         central.stop()?;
         Ok(agent)
-    }
-
-    /// Starts it with an empty spool; its hooks are attached.
-    pub(crate) fn start(&self, stage: &mut Stage) -> Result<Running> {
-        match std::fs::remove_dir_all(self.spool()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context("cannot empty the spool");
-            }
-            _ => {}
-        }
-        let mut command = self.program("graven-agent");
-        command.arg("run").arg("--config").arg(self.config());
-        let mut daemon = Daemon::start("the agent", command, self.file("agent.log"))?;
-        daemon.wait_for(stage, READY, |line| (line.trim() == "ready").then_some(()))?;
-        let running = Running { daemon };
-        running.idle()?;
-        Ok(running)
-    }
-
-    /// Ends it, in order, and counts what it left.
-    pub(crate) fn stop(&self, mut running: Running, stage: &mut Stage) -> Result<Tally> {
-        running.daemon.still_runs()?;
-        let status = running.daemon.stop()?;
-        anyhow::ensure!(status.success(), "the agent {}", crate::stages::how(status));
-        let mut command = Command::new(&self.tally);
-        crate::cargo::clean(&mut command);
-        command.arg(self.spool());
-        serde_json::from_str(&stage.output(command)?).context("graven-tally is not understood")
     }
 
     fn program(&self, name: &str) -> Command {
@@ -129,41 +96,46 @@ impl Agent {
     }
 }
 
-/// An agent that runs.
-pub(crate) struct Running {
-    daemon: Daemon,
-}
-
-impl Running {
-    /// CPU time of both its processes, ns.
-    pub(crate) fn cpu(&self) -> Result<u64> {
-        let mut sum = process::cpu(self.daemon.pid())?;
-        for child in process::children(self.daemon.pid())? {
-            sum += process::cpu(child)?;
-        }
-        Ok(sum)
-    }
-
-    /// Of `watch` and of `ship`.
-    pub(crate) fn memory(&self) -> Result<[Memory; 2]> {
-        let watch = self.daemon.pid();
-        let children = process::children(watch)?;
-        let ship = children.first().context("the agent has no ship process")?;
-        Ok([process::memory(watch)?, process::memory(*ship)?])
-    }
-
-    /// Waits until it has nothing left to do.
-    pub(crate) fn idle(&self) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let (before, since) = (self.cpu()?, Instant::now());
-            std::thread::sleep(LULL);
-            let used = self.cpu()?.saturating_sub(before);
-            if used as f64 <= since.elapsed().as_nanos() as f64 * IDLE_PART {
-                return Ok(());
+impl Tracer for Agent {
+    /// Starts it with an empty spool; its hooks are attached.
+    fn begin(&mut self, stage: &mut Stage) -> Result<()> {
+        match std::fs::remove_dir_all(self.spool()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context("cannot empty the spool");
             }
-            anyhow::ensure!(begin.elapsed() < DRAINED_WITHIN, "the agent does not come to rest");
+            _ => {}
         }
+        let mut command = self.program("graven-agent");
+        command.arg("run").arg("--config").arg(self.config());
+        let mut daemon = Daemon::start("the agent", command, self.file("agent.log"))?;
+        daemon.wait_for(stage, READY, |line| (line.trim() == "ready").then_some(()))?;
+        self.running = Some(daemon);
+        idle(self)
+    }
+
+    fn end(&mut self, stage: &mut Stage) -> Result<Taken> {
+        let mut daemon = self.running.take().context("the agent is not running")?;
+        daemon.still_runs()?;
+        let status = daemon.stop()?;
+        anyhow::ensure!(status.success(), "the agent {}", crate::stages::how(status));
+        let mut command = Command::new(&self.tally);
+        crate::cargo::clean(&mut command);
+        command.arg(self.spool());
+        let said = stage.output(command)?;
+        let tally: Tally = serde_json::from_str(&said).context("graven-tally is not understood")?;
+        Ok(Taken { stored: tally.stored, lost: tally.lost.values().sum(), bytes: tally.bytes })
+    }
+
+    /// `watch`, then `ship`.
+    fn processes(&self) -> Result<Vec<u32>> {
+        let watch = self.running.as_ref().context("the agent is not running")?.pid();
+        let mut all = vec![watch];
+        all.extend(process::children(watch)?);
+        Ok(all)
+    }
+
+    fn links(&self) -> usize {
+        self.running.iter().count()
     }
 }
 

@@ -12,7 +12,9 @@ mod statistics;
 mod grounds;
 mod process;
 mod load;
+mod tracer;
 mod agent;
+mod audit;
 mod rounds;
 mod cost;
 mod machine;
@@ -26,11 +28,11 @@ use crate::setup::{self, Install};
 use crate::stages::Stages;
 use crate::{build, cargo};
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Programs, preparation, rounds, cost.
-const STAGES: usize = 4;
+/// The generator, enrolment, rounds, cost; the last two again for auditd.
+const STAGES: usize = 6;
 
 /// Rounds of a whole run: the middle of nine stands where three are disturbed.
 const ROUNDS: u32 = 11;
@@ -39,8 +41,11 @@ const QUICK_ROUNDS: u32 = 3;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Needs root, two CPUs, a folder on ext4 and one on tmpfs. Takes some minutes; the quieter the \
-                        machine, the narrower the spread. Exit code 1: a budget is exceeded.\n\n\
+    after_help = "Needs root, two CPUs, tmpfs and ext4 (or what makes one). Takes some minutes; the quieter the \
+                        machine, the narrower the spread. Exit code 1: a budget is exceeded.\n\
+                        auditd is measured beside the agent, by the same rules and last, where it is installed and \
+                        not in use: the kernel's audit state is restored, but processes started after it take a \
+                        slower way into the kernel until the machine is started anew.\n\n\
                         A build of another tree in a minute:\n  \
                         cargo xtask bench --programs DIR --only read,rename --rounds 5"
 )]
@@ -57,13 +62,19 @@ pub(crate) struct Arguments {
     /// Measure the graven-agent and graven of this folder instead of this tree's
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Fetch auditd if it is not installed, unpacked into target/toolchain, and measure it too
+    #[arg(long, conflicts_with = "without_auditd")]
+    with_auditd: bool,
+    /// Leave the kernel's audit alone
+    #[arg(long)]
+    without_auditd: bool,
     /// End with one JSON object with all rounds, on the last line
     #[arg(long)]
     json: bool,
     /// Put the table into README.md
     #[arg(long, conflicts_with_all = ["quick", "rounds", "only", "programs"])]
     readme: bool,
-    /// A folder on ext4 [default: target/bench]
+    /// A folder on ext4 [default: an ext4 of its own in a file on the tmpfs]
     #[arg(long, value_name = "DIR")]
     ext4: Option<PathBuf>,
     /// A folder on tmpfs [default: /dev/shm]
@@ -93,24 +104,84 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     // From here on what we start stays with the agent's CPU; the load goes to its own.
     machine::stay_on(cpus.agent)?;
     let work = grounds::Work::make(&repo)?;
-    let ext4 = arguments.ext4.as_deref().unwrap_or(&work.folder);
-    let grounds = grounds::Grounds::make(&absolute(ext4)?, arguments.tmpfs.as_deref())?;
+    let grounds = grounds::Grounds::make(&work, arguments.ext4.as_deref(), arguments.tmpfs.as_deref())?;
     let own = repo.programs();
     let mut stage = stages.begin("enrolment");
-    let agent = agent::Agent::prepare(&work, &grounds, &programs, own.join("graven-tally"), &mut stage)?;
+    let mut agent = agent::Agent::prepare(&work, &grounds, &programs, own.join("graven-tally"), &mut stage)?;
     stage.done("the central log is away again");
     let load = load::Load { program: own.join("graven-load"), cpu: cpus.load, out: work.folder.join("load") };
-    let bench = rounds::Bench { agent: &agent, load: &load, grounds: &grounds };
+    let bench = rounds::Bench { load: &load, grounds: &grounds };
     let number = arguments.rounds.unwrap_or(if arguments.quick { QUICK_ROUNDS } else { ROUNDS });
-    let mut report = table::Report { machine: machine::facts(&programs)?, ..Default::default() };
-    if !modes.is_empty() {
-        report.rounds = number;
-        (report.rows, report.lost) = bench.rounds(&modes, number, stages.begin("rounds"))?;
-    }
-    if with_cost {
-        report.cost = Some(bench.cost(arguments.quick, stages.begin("the agent's own cost"))?);
-    }
+    let plan = Plan { modes, rounds: number, cost: with_cost, quick: arguments.quick };
+    let agent = plan.run(bench, &mut agent, "the agent", &mut stages)?;
+    let audit = beside(&repo, arguments, &mut stages)?;
+    let audit = match audit {
+        Some(programs) => {
+            let mut audit = audit::Audit::start(programs, &work, &grounds)?;
+            Some(plan.run(bench, &mut audit, "auditd", &mut stages)?)
+        }
+        None => None,
+    };
+    let own_ext4 = grounds.own_ext4();
+    let report =
+        table::Report { machine: machine::facts(&programs)?, own_ext4, rounds: number, agent, audit };
     conclude(&repo, arguments, &report)
+}
+
+/// What is to be measured of each.
+struct Plan {
+    modes: Vec<&'static modes::Mode>,
+    rounds: u32,
+    cost: bool,
+    quick: bool,
+}
+
+impl Plan {
+    fn run(
+        &self,
+        bench: rounds::Bench<'_>,
+        tracer: &mut dyn tracer::Tracer,
+        name: &str,
+        stages: &mut Stages,
+    ) -> Result<table::Measured> {
+        let mut measured = table::Measured::default();
+        if !self.modes.is_empty() {
+            let mut stage = stages.begin(&format!("rounds with and without {name}"));
+            (measured.rows, measured.taken) = bench.rounds(tracer, &self.modes, self.rounds, &mut stage)?;
+            stage.done(&format!("{} rounds of {} modes", self.rounds, self.modes.len()));
+        }
+        if self.cost {
+            let mut stage = stages.begin(&format!("what {name} itself costs"));
+            measured.cost = Some(bench.cost(tracer, self.quick, &mut stage)?);
+            stage.done("measured");
+        }
+        Ok(measured)
+    }
+}
+
+/// auditd, if it is to be measured too and can be.
+fn beside(repo: &Repo, arguments: &Arguments, stages: &mut Stages) -> Result<Option<audit::Programs>> {
+    if arguments.without_auditd {
+        return Ok(None);
+    }
+    let programs = match audit::Programs::find(repo, arguments.with_auditd) {
+        None if arguments.with_auditd => {
+            let mut stage = stages.begin("auditd");
+            let programs = audit::Programs::fetch(repo, &mut stage)?;
+            stage.done("unpacked");
+            Some(programs)
+        }
+        found => found,
+    };
+    let Some(programs) = programs else {
+        println!("auditd is not installed: --with-auditd fetches it and measures it beside the agent");
+        return Ok(None);
+    };
+    if let Some(why) = programs.in_use()? {
+        println!("auditd is not measured: {why}");
+        return Ok(None);
+    }
+    Ok(Some(programs))
 }
 
 /// The folder of the agent and the central log; the generator is always this tree's.
@@ -118,7 +189,7 @@ fn programs(repo: &Repo, arguments: &Arguments, stages: &mut Stages) -> Result<P
     let programs = match &arguments.programs {
         Some(folder) => {
             build::prepare(repo, stages, arguments.install)?;
-            absolute(folder)?
+            folder.canonicalize().map_err(|error| fault::usage(format!("{}: {error}", folder.display())))?
         }
         None => {
             build::run(repo, stages, arguments.install)?;
@@ -136,11 +207,6 @@ fn programs(repo: &Repo, arguments: &Arguments, stages: &mut Stages) -> Result<P
     stage.run(cargo::cargo(repo, &bins))?;
     stage.done("built");
     Ok(programs)
-}
-
-fn absolute(folder: &Path) -> Result<PathBuf> {
-    // Without links: the policy names paths as the kernel does.
-    folder.canonicalize().with_context(|| format!("cannot resolve {}", folder.display()))
 }
 
 fn conclude(repo: &Repo, arguments: &Arguments, report: &table::Report) -> Result<ExitCode> {

@@ -73,13 +73,21 @@ fn threads(pid: u32) -> Result<Vec<std::path::PathBuf>> {
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
+/// The processes of this name, threads of the kernel too.
+pub(crate) fn named(name: &str) -> Vec<u32> {
+    all().filter(|pid| name_of(*pid) == name).collect()
+}
+
+/// Every process there is.
+fn all() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// `name (pid)` of each process that holds a link of a tracing program: with one of them there, nothing is
 /// untraced.
 pub(crate) fn tracers() -> Vec<String> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let numbered = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let pids = processes.flatten().filter_map(|entry| numbered(&entry.path()));
-    pids.filter(|pid| has_link(*pid)).map(|pid| format!("{} ({pid})", name_of(pid))).collect()
+    all().filter(|pid| has_link(*pid)).map(|pid| format!("{} ({pid})", name_of(pid))).collect()
 }
 
 fn has_link(pid: u32) -> bool {

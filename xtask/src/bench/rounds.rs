@@ -1,10 +1,10 @@
 //! Rounds: every mode without the agent and every mode with it, the order changing.
 
-use super::agent::Agent;
 use super::grounds::Grounds;
 use super::load::{Load, Slice};
 use super::modes::Mode;
 use super::process;
+use super::tracer::{Taken, Tracer};
 use crate::children::{TICK, interrupted};
 use crate::fault::Fault;
 use crate::stages::Stage;
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const AGAIN: u32 = 10;
 
 /// What is needed for a slice.
+#[derive(Clone, Copy)]
 pub(crate) struct Bench<'a> {
-    pub agent: &'a Agent,
     pub load: &'a Load,
     pub grounds: &'a Grounds,
 }
@@ -48,39 +48,33 @@ fn name<S: serde::Serializer>(mode: &&'static Mode, to: S) -> Result<S::Ok, S::E
     to.serialize_str(mode.name)
 }
 
-/// Events of the traced halves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Loss {
-    pub stored: u64,
-    pub lost: u64,
-}
-
 impl Bench<'_> {
+    /// All rounds, and what was recorded in their traced halves.
     pub(crate) fn rounds(
-        &self,
+        self,
+        tracer: &mut dyn Tracer,
         modes: &[&'static Mode],
         number: u32,
-        mut stage: Stage,
-    ) -> Result<(Vec<Row>, Loss)> {
+        stage: &mut Stage,
+    ) -> Result<(Vec<Row>, Taken)> {
         let mut rows: Vec<Row> = modes.iter().map(|mode| Row { mode, pairs: Vec::new() }).collect();
-        let mut loss = Loss::default();
+        let mut taken = Taken::default();
         for round in 0..number {
             let (untraced, traced) = if round.is_multiple_of(2) {
-                let untraced = self.untraced(modes, &mut stage)?;
-                (untraced, self.traced(modes, &mut stage, &mut loss)?)
+                let untraced = self.untraced(modes, stage)?;
+                (untraced, self.traced(tracer, modes, stage, &mut taken)?)
             } else {
-                let traced = self.traced(modes, &mut stage, &mut loss)?;
-                (self.untraced(modes, &mut stage)?, traced)
+                let traced = self.traced(tracer, modes, stage, &mut taken)?;
+                (self.untraced(modes, stage)?, traced)
             };
             for ((row, untraced), traced) in rows.iter_mut().zip(untraced).zip(traced) {
                 row.pairs.push(Pair { untraced, traced });
             }
         }
-        stage.done(&format!("{number} rounds of {} modes", modes.len()));
-        Ok((rows, loss))
+        Ok((rows, taken))
     }
 
-    fn untraced(&self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
+    fn untraced(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
         for _ in 0..AGAIN {
             alone(stage)?;
             let slices = self.slices(modes, stage)?;
@@ -91,23 +85,30 @@ impl Bench<'_> {
         Err(disturbed())
     }
 
-    fn traced(&self, modes: &[&'static Mode], stage: &mut Stage, loss: &mut Loss) -> Result<Vec<Slice>> {
+    fn traced(
+        self,
+        tracer: &mut dyn Tracer,
+        modes: &[&'static Mode],
+        stage: &mut Stage,
+        sum: &mut Taken,
+    ) -> Result<Vec<Slice>> {
         for _ in 0..AGAIN {
             alone(stage)?;
-            let running = self.agent.start(stage)?;
+            tracer.begin(stage)?;
             let slices = self.slices(modes, stage)?;
-            let tracers = process::tracers().len();
-            let tally = self.agent.stop(running, stage)?;
-            if tracers == 1 {
-                loss.stored += tally.stored;
-                loss.lost += tally.lost.values().sum::<u64>();
+            let only = process::tracers().len() == tracer.links();
+            let taken = tracer.end(stage)?;
+            if only {
+                sum.stored += taken.stored;
+                sum.lost += taken.lost;
+                sum.bytes += taken.bytes;
                 return Ok(slices);
             }
         }
         Err(disturbed())
     }
 
-    fn slices(&self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
+    fn slices(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
         let mut slices = Vec::new();
         for mode in modes {
             stage.moves();
