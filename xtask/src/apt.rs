@@ -1,9 +1,10 @@
 //! Debian's package tools: what a package is, fetching without installing, installing.
 
 use crate::fault;
+use crate::folder;
 use crate::stages::Stage;
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A package as the lists on this machine name it.
@@ -60,6 +61,41 @@ pub(crate) fn download(stage: &mut Stage, packages: &[Package], into: &Path) -> 
     command.args(["download", "-o", "APT::Sandbox::User=root"]).current_dir(into);
     command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
     stage.run(command)
+}
+
+/// Fetches packages and unpacks them into `into/root`, without installing anything. `packages` is asked again
+/// when the lists turn out to be old.
+pub(crate) fn unpack(
+    stage: &mut Stage,
+    into: &Path,
+    packages: impl Fn() -> Result<Vec<Package>>,
+) -> Result<PathBuf> {
+    let known = match packages() {
+        Ok(known) => known,
+        Err(_) => {
+            update(stage)?;
+            packages()?
+        }
+    };
+    let fetched = into.join("fetched");
+    folder::remake(&fetched)?;
+    if download(stage, &known, &fetched).is_err() {
+        // The mirror no longer has what old lists name.
+        update(stage)?;
+        download(stage, &packages()?, &fetched)?;
+    }
+    let unpacked = into.join("root.new");
+    folder::remake(&unpacked)?;
+    for entry in std::fs::read_dir(&fetched).context("cannot list what apt fetched")? {
+        let mut command = Command::new("dpkg");
+        command.arg("-x").arg(entry?.path()).arg(&unpacked);
+        stage.run(command)?;
+    }
+    let root = into.join("root");
+    folder::remove(&root)?;
+    std::fs::rename(&unpacked, &root).context("cannot put what was unpacked in its place")?;
+    folder::remove(&fetched)?;
+    Ok(root)
 }
 
 /// Installs packages; only root can.

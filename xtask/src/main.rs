@@ -1,4 +1,4 @@
-//! What a person or CI runs: `setup`, `build`, `up`, `check`, `vm`, `test`.
+//! What a person or CI runs: `setup`, `build`, `up`, `check`, `vm`, `test`, `bench`.
 //!
 //! In: the command line. Out: lines `stage n of m`, a log of each tool under `target/xtask/logs`, an exit
 //! code: 0 ok, 1 findings, 2 usage or configuration, 3 this machine cannot do it, 130 stopped by a signal.
@@ -39,6 +39,8 @@ mod guests;
 mod count;
 mod libtest;
 
+mod bench;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -70,6 +72,8 @@ enum Command {
     Vm(vm::Arguments),
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     Test(test::Arguments),
+    /// Measure what the agent costs, against its budgets
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
+        Command::Bench(arguments) => bench::command(&arguments),
     });
     match result {
         Ok(code) => code,

@@ -5,13 +5,12 @@
 
 use crate::apt::{self, Package};
 use crate::fault;
-use crate::folder;
 use crate::repo::Repo;
 use crate::screen::megabytes;
 use crate::stages::{Stage, Stages};
 use crate::toolchain::{self, Compiler, LINKER_VERSION, LLVM, Toolchain};
 use anyhow::{Context, Result};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Stages of [`run`].
 pub(crate) const STAGES: usize = 3;
@@ -142,32 +141,7 @@ fn compiler(repo: &Repo, mut stage: Stage) -> Result<Compiler> {
         stage.done(&format!("found {}", found.version));
         return Ok(found);
     }
-    let packages = match compiler_packages() {
-        Ok(packages) => packages,
-        Err(_) => {
-            apt::update(&mut stage)?;
-            compiler_packages()?
-        }
-    };
-    let folder = repo.toolchain();
-    let fetched = folder.join("fetched");
-    folder::remake(&fetched)?;
-    if apt::download(&mut stage, &packages, &fetched).is_err() {
-        // The mirror no longer has what old lists name.
-        apt::update(&mut stage)?;
-        apt::download(&mut stage, &compiler_packages()?, &fetched)?;
-    }
-    let unpacked = folder.join("root.new");
-    folder::remake(&unpacked)?;
-    for entry in std::fs::read_dir(&fetched).context("cannot list what apt fetched")? {
-        let mut command = Command::new("dpkg");
-        command.arg("-x").arg(entry?.path()).arg(&unpacked);
-        stage.run(command)?;
-    }
-    let root = folder.join("root");
-    folder::remove(&root)?;
-    std::fs::rename(&unpacked, &root).context("cannot put the compiler in its place")?;
-    folder::remove(&fetched)?;
+    let root = apt::unpack(&mut stage, &repo.toolchain(), compiler_packages)?;
     let compiler = Compiler::packaged(&root).map_err(|why| {
         anyhow::anyhow!(
             "the unpacked compiler in {} does not compile for BPF: {why}",
