@@ -9,7 +9,7 @@ use graven_record::ocsf::{self, Envelope};
 use graven_record::v1::{Context, PrivateEntry, Trust};
 use graven_record::{text, v1};
 
-use crate::attribute::Attribution;
+use crate::attribute::{Attribution, walk};
 use crate::cli::{Format, Observe};
 use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
 use crate::policy::{Judged, Policy};
@@ -43,6 +43,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     sensor.guard(&[std::process::id()])?;
     let mut attribution = Attribution::start()?;
     attribution.witness(sensor.witnessed());
+    let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
     let mut pipeline = Pipeline::new(attribution, policy);
     signal::stop_on_signal(collector.outgoing.clone())?;
     for hook in sensor.hooks().iter().filter(|hook| hook.refused.is_some()) {
@@ -53,7 +54,11 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
         match collector.incoming.recv_timeout(LOOK) {
             Ok(Collected::Records(records)) => {
                 for raw in &records {
-                    match pipeline.judge(raw) {
+                    let judged = pipeline.judge(raw);
+                    if let Some(login) = pipeline.aside() {
+                        printer.print(&login)?;
+                    }
+                    match judged {
                         Ok(Some(judged)) => printer.print(&judged)?,
                         Ok(None) => {}
                         Err(error) => eprintln!("a record could not be read: {error}"),
@@ -66,6 +71,12 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             Ok(Collected::Stop | Collected::Done) => break,
             Ok(Collected::Failed(error)) => return Err(error.into()),
             Err(_timeout) => {}
+        }
+        while let Ok(found) = links.try_recv() {
+            pipeline.attribution().link(found);
+        }
+        for judged in pipeline.folded(Now::read().boot) {
+            printer.print(&judged)?;
         }
         if sensor.marks_stale() | roots.mounts_changed() {
             pipeline.attribution().refresh();
@@ -86,6 +97,9 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             Collected::Stop => {}
             Collected::Failed(error) => eprintln!("the rest of the rings cannot be read: {error}"),
         }
+    }
+    for judged in pipeline.folded(u64::MAX) {
+        printer.print(&judged)?;
     }
     printer.flush()?;
     say_losses(&sensor)

@@ -16,7 +16,7 @@ use graven_record::v1::record::Event;
 
 use crate::attribute::{Attribution, Host, ThisHost};
 use crate::decode::{self, DecodeError, decode};
-use crate::policy::{self, Judged, Policy, judge};
+use crate::policy::{self, Judged, Policy, Refusals, judge};
 use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError};
 
 /// Rounds of the rings that wait for the stages behind. When they are all taken the rings themselves are the
@@ -28,6 +28,7 @@ const ROUNDS: usize = 8;
 pub struct Pipeline<H: Host = ThisHost> {
     attribution: Attribution<H>,
     policy: Policy,
+    refusals: Refusals,
     ignored: u64,
     undecodable: u64,
 }
@@ -35,7 +36,7 @@ pub struct Pipeline<H: Host = ThisHost> {
 impl<H: Host> Pipeline<H> {
     /// The stages with their state.
     pub fn new(attribution: Attribution<H>, policy: Policy) -> Self {
-        Self { attribution, policy, ignored: 0, undecodable: 0 }
+        Self { attribution, policy, refusals: Refusals::default(), ignored: 0, undecodable: 0 }
     }
 
     /// One record through decode, attribute and policy. None for what only feeds the process table.
@@ -44,7 +45,22 @@ impl<H: Host> Pipeline<H> {
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
         let judged = judge(&self.policy, attributed);
         self.remember(&judged);
-        Ok(Some(judged))
+        if is_ignored(&judged) {
+            return Ok(Some(judged));
+        }
+        Ok(self.refusals.take(judged))
+    }
+
+    /// What the last record brought to light beside itself: a login user that was set before it.
+    pub fn aside(&mut self) -> Option<Judged> {
+        let judged = judge(&self.policy, self.attribution.login()?);
+        self.remember(&judged);
+        Some(judged)
+    }
+
+    /// Refusals that were folded, when their time is over. `now`: CLOCK_BOOTTIME, ns; the greatest number = all.
+    pub fn folded(&mut self, now: u64) -> Vec<Judged> {
+        self.refusals.due(now)
     }
 
     /// A row of what found no room, as a record.

@@ -15,7 +15,7 @@ use graven_record::v1::record::Event;
 use graven_record::v1::{self, Counters};
 use sha2::{Digest, Sha256};
 
-use crate::attribute::Attribution;
+use crate::attribute::{Attribution, Found, walk};
 use crate::config::Config;
 use crate::doctor::unseen;
 use crate::health::Health;
@@ -90,6 +90,8 @@ struct Watch {
     guarded: [u32; 2],
     /// Losses in the rings up to the last look at their rows.
     told: u64,
+    /// Files of protected places that have more than one name, while they are being looked for.
+    links: Receiver<Found>,
 }
 
 impl Watch {
@@ -121,6 +123,7 @@ impl Watch {
         let mut attribution = Attribution::start()?;
         attribution.witness(sensor.witnessed());
         let seeded = attribution.counters().seeded;
+        let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
         let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
         let target = Target {
             servers: config.central.servers.clone(),
@@ -146,6 +149,7 @@ impl Watch {
             disk_says: Repeated::default(),
             guarded: [0; 2],
             told: 0,
+            links,
         };
         watch.guard()?;
         let start = watch.start_record(seeded);
@@ -171,6 +175,13 @@ impl Watch {
             uncovered: unseen.map(str::to_owned).collect(),
             agent_hash: own_hash(),
             processes_seeded: seeded,
+        }
+    }
+
+    /// What the walk over the protected places has found since the last look.
+    fn learn_links(&mut self) {
+        while let Ok(found) = self.links.try_recv() {
+            self.pipeline.attribution().link(found);
         }
     }
 
@@ -237,7 +248,11 @@ impl Watch {
 
     fn take(&mut self, records: &[Raw]) {
         for raw in records {
-            match self.pipeline.judge(raw) {
+            let judged = self.pipeline.judge(raw);
+            if let Some(login) = self.pipeline.aside() {
+                self.sealer.push(login, Now::read());
+            }
+            match judged {
                 Ok(Some(judged)) if is_ignored(&judged) => {}
                 Ok(Some(judged)) => self.sealer.push(judged, Now::read()),
                 Ok(None) => {}
@@ -269,6 +284,10 @@ impl Watch {
             tracing::warn!("spool: {finding}");
             self.sealer.lose(LossKind::Spool, finding.lost(), "", now);
         }
+        for judged in self.pipeline.folded(now.boot) {
+            self.sealer.push(judged, now);
+        }
+        self.learn_links();
         if let Some(step) = self.health.clock_step(now) {
             self.own_record(Event::Clock(v1::Clock { step }));
         }
@@ -369,6 +388,9 @@ impl Watch {
         self.look(Now::read());
         // Detached, so that every row is complete.
         self.sensor.complete();
+        for judged in self.pipeline.folded(u64::MAX) {
+            self.sealer.push(judged, Now::read());
+        }
         self.tell_losses(u64::MAX);
         // First the rest, so that the last frame holds only what a full spool still takes.
         self.write(true);

@@ -29,3 +29,7 @@ pub mod skip;
 
 pub mod ring;
 pub mod layout;
+
+pub mod histogram;
+pub mod load;
+pub mod spooled;

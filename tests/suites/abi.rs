@@ -30,24 +30,36 @@ fn shared() -> BTreeMap<String, Layout> {
             id, parent, exe_inode, cgroup, exe_device, tid, uid, gid, euid, egid, fsuid, loginuid, session, flags,
             comm, tty,
         }
-        graven_abi::header::Header { abi, kind, tail, time, sequence, cpu, ring, padding, task }
+        graven_abi::header::Header { abi, kind, tail, time, sequence, cpu, call, ring, entry, error, padding, task }
         graven_abi::path::Path { length, flags, mount, device }
         graven_abi::path::Inode { inode, size, generation, mode, uid, gid, links, device, path, base }
-        graven_abi::event::open::Open { file, outcome, mode, flags, truncated }
-        graven_abi::event::modify::Modify { file, syscall, padding }
-        graven_abi::event::create::Create { file, outcome, padding }
+        graven_abi::event::open::Open { file, outcome, mode, flags, truncated, device, padding }
+        graven_abi::event::modify::Modify { file, command, padding }
+        graven_abi::event::create::Create { file, from, outcome, what, target, padding }
         graven_abi::event::unlink::Unlink { file, outcome, padding }
         graven_abi::event::rename::Rename { from, to, replaced, outcome, flags }
-        graven_abi::event::attr::Attr { file, outcome, what, mode, uid, gid, padding }
-        graven_abi::event::exec::Exec { file, before, called_as, arguments_cut, arguments }
+        graven_abi::event::attr::Attr { file, outcome, what, mode, uid, gid, flags, name, padding }
+        graven_abi::event::exec::Exec {
+            file, before, cwd, arguments, called_as, interpreter, arguments_cut, padding,
+        }
+        graven_abi::event::truncate::Truncate { file, outcome, padding }
+        graven_abi::event::mmap::Mmap { file, outcome, protection }
+        graven_abi::event::mount::Mount { target, flags, outcome, what, namespace, source, filesystem }
+        graven_abi::event::module::Module { file, outcome, what, name, padding }
+        graven_abi::event::bpf::Bpf { command, program_type, outcome, padding, name }
+        graven_abi::event::tamper::Tamper { what, number, target, outcome }
         graven_abi::event::fork::Fork { child }
         graven_abi::event::exit::Exit { status, padding }
-        graven_abi::event::uncovered::Uncovered { entry, padding }
+        graven_abi::event::uncovered::Uncovered { entry, padding, number }
         graven_abi::filter::InodeKey { pointer, inode, generation, padding }
         graven_abi::filter::Mark { inode, generation, class }
         graven_abi::filter::Verdict { generation, class, padding }
         graven_abi::filter::Generation { started, finished, distrust }
         graven_abi::filter::Resolved { key, device, found }
+        graven_abi::overflow::Key { who, directory, device, kind, ring, second }
+        graven_abi::overflow::Row { count, first, last, task, length, cut, name }
+        graven_abi::syscalls::Tables { native, compat, x32 }
+        graven_abi::syscalls::op::Shape { deed, what, dirfd, path, dirfd2, path2, value, value2 }
     }
 }
 
@@ -55,7 +67,7 @@ fn shared() -> BTreeMap<String, Layout> {
 fn linked() -> Result<Vec<u8>> {
     let release = programs::path(programs::AGENT)?;
     let target = release.parent().and_then(|folder| folder.parent()).context("no target folder")?;
-    let path: PathBuf = target.join("sensor/bpfel-unknown-none/release/graven-sensor");
+    let path: PathBuf = target.join("sensor/graven-sensor/bpfel-unknown-none/release/graven-sensor");
     std::fs::read(&path).with_context(|| format!("{}: run cargo xtask build", path.display()))
 }
 

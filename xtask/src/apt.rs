@@ -1,9 +1,10 @@
 //! Debian's package tools: what a package is, fetching without installing, installing.
 
 use crate::fault;
+use crate::folder;
 use crate::stages::Stage;
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A package as the lists on this machine name it.
@@ -25,14 +26,14 @@ pub(crate) fn available() -> bool {
 
 /// The version apt would take; none if its lists do not have the package.
 pub(crate) fn show(name: &str) -> Option<Package> {
-    let mut command = apt("apt-cache");
+    let mut command = command("apt-cache");
     let output = command.args(["show", "--no-all-versions", name]).output().ok()?;
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// Names of the packages that installing these would bring that are not on this machine.
 pub(crate) fn missing_with(names: &[&str]) -> Vec<String> {
-    let mut command = apt("apt-get");
+    let mut command = command("apt-get");
     command.args(["install", "--print-uris", "-qq", "--no-install-recommends"]).args(names);
     let Ok(output) = command.output() else { return Vec::new() };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -48,18 +49,53 @@ pub(crate) fn update(stage: &mut Stage) -> Result<()> {
             "the package lists of this machine are missing or old: run `apt-get update` as root, then again",
         ));
     }
-    let mut command = apt("apt-get");
+    let mut command = command("apt-get");
     command.arg("update");
     stage.run(command)
 }
 
 /// Fetches the packages' files into a folder; apt checks their hashes.
 pub(crate) fn download(stage: &mut Stage, packages: &[Package], into: &Path) -> Result<()> {
-    let mut command = apt("apt-get");
+    let mut command = command("apt-get");
     // The folder is ours, so apt's own user could not write there.
     command.args(["download", "-o", "APT::Sandbox::User=root"]).current_dir(into);
     command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
     stage.run(command)
+}
+
+/// Fetches packages and unpacks them into `into/root`, without installing anything. `packages` is asked again
+/// when the lists turn out to be old.
+pub(crate) fn unpack(
+    stage: &mut Stage,
+    into: &Path,
+    packages: impl Fn() -> Result<Vec<Package>>,
+) -> Result<PathBuf> {
+    let known = match packages() {
+        Ok(known) => known,
+        Err(_) => {
+            update(stage)?;
+            packages()?
+        }
+    };
+    let fetched = into.join("fetched");
+    folder::remake(&fetched)?;
+    if download(stage, &known, &fetched).is_err() {
+        // The mirror no longer has what old lists name.
+        update(stage)?;
+        download(stage, &packages()?, &fetched)?;
+    }
+    let unpacked = into.join("root.new");
+    folder::remake(&unpacked)?;
+    for entry in std::fs::read_dir(&fetched).context("cannot list what apt fetched")? {
+        let mut command = Command::new("dpkg");
+        command.arg("-x").arg(entry?.path()).arg(&unpacked);
+        stage.run(command)?;
+    }
+    let root = into.join("root");
+    folder::remove(&root)?;
+    std::fs::rename(&unpacked, &root).context("cannot put what was unpacked in its place")?;
+    folder::remove(&fetched)?;
+    Ok(root)
 }
 
 /// Installs packages; only root can.
@@ -70,19 +106,25 @@ pub(crate) fn install(stage: &mut Stage, names: &[String]) -> Result<()> {
             "needs root once: run `apt-get install {names}` as root, then again"
         )));
     }
-    let mut command = apt("apt-get");
+    let mut command = command("apt-get");
     command.args(["install", "-y", "--no-install-recommends"]).args(names);
     stage.run(command)
 }
 
 impl Package {
+    /// Names of the packages it needs.
+    pub(crate) fn depends(&self) -> impl Iterator<Item = &str> {
+        self.depends.iter().map(String::as_str)
+    }
+
     /// The first dependency whose name begins so.
     pub(crate) fn needs(&self, prefix: &str) -> Option<&str> {
-        self.depends.iter().map(String::as_str).find(|name| name.starts_with(prefix))
+        self.depends().find(|name| name.starts_with(prefix))
     }
 }
 
-fn apt(program: &str) -> Command {
+/// One of apt's programs, asking nothing and speaking English.
+pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     crate::cargo::clean(&mut command);
     command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
@@ -91,7 +133,7 @@ fn apt(program: &str) -> Command {
 }
 
 /// The first paragraph of `apt-cache show`.
-fn parse(text: &str) -> Option<Package> {
+pub(crate) fn parse(text: &str) -> Option<Package> {
     let paragraph = text.split("\n\n").next()?;
     let field = |key: &str| {
         let mut lines = paragraph.lines();

@@ -67,6 +67,11 @@ impl Child {
         Ok(Self { inner, pid, stop, ended: None })
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.inner.id()
+    }
+
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() && self.has_exited()? {

@@ -39,6 +39,11 @@ impl Daemon {
         Ok(Self { name, child, log: None })
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// Waits until a line of its log says so.
     pub(crate) fn wait_for<T>(
         &mut self,

@@ -1,4 +1,4 @@
-//! What a person or CI runs: `setup`, `build`, `up`, `check`, `test`.
+//! What a person or CI runs: `setup`, `build`, `up`, `check`, `vm`, `test`, `bench`.
 //!
 //! In: the command line. Out: lines `stage n of m`, a log of each tool under `target/xtask/logs`, an exit
 //! code: 0 ok, 1 findings, 2 usage or configuration, 3 this machine cannot do it, 130 stopped by a signal.
@@ -12,6 +12,7 @@ mod repo;
 mod screen;
 mod children;
 mod stages;
+mod folder;
 mod strip;
 mod cargo;
 
@@ -30,9 +31,15 @@ mod dependencies;
 mod licence;
 mod sources;
 
+mod vm;
+
 mod test;
 mod suites;
+mod guests;
+mod count;
 mod libtest;
+
+mod bench;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -61,8 +68,12 @@ enum Command {
     Up(up::Arguments),
     /// Format, lints, dependency rules, source rules
     Check(check::Arguments),
+    /// Boot Debian's kernels in emulated machines and run a command in each
+    Vm(vm::Arguments),
     /// Run the tests; the last line is `N passed, N failed, N skipped`
     Test(test::Arguments),
+    /// Measure what the agent costs, against its budgets
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -71,7 +82,9 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::command(&arguments),
         Command::Up(arguments) => up::command(&arguments),
         Command::Check(arguments) => check::command(&arguments),
+        Command::Vm(arguments) => vm::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
+        Command::Bench(arguments) => bench::command(&arguments),
     });
     match result {
         Ok(code) => code,

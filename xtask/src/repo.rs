@@ -45,10 +45,19 @@ impl Repo {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 
+    /// Where kernels and disks of the emulated machines are.
+    pub(crate) fn machines(&self) -> PathBuf {
+        self.target().join("vm")
+    }
+
     /// Held while the toolchain or the sensor is made, so that two commands do not write the same files.
     pub(crate) fn lock(&self) -> Result<File> {
-        let folder = self.target().join("xtask");
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Self::lock_in(&self.target().join("xtask"))
+    }
+
+    /// Held while one command works in this folder.
+    pub(crate) fn lock_in(folder: &Path) -> Result<File> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {

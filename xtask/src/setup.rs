@@ -10,8 +10,7 @@ use crate::screen::megabytes;
 use crate::stages::{Stage, Stages};
 use crate::toolchain::{self, Compiler, LINKER_VERSION, LLVM, Toolchain};
 use anyhow::{Context, Result};
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Stages of [`run`].
 pub(crate) const STAGES: usize = 3;
@@ -68,7 +67,7 @@ pub(crate) fn run(repo: &Repo, stages: &mut Stages, install: Install) -> Result<
         if missing.needs_apt() && !apt::available() {
             return Err(fault::host(NO_APT));
         }
-        println!("will get:{list}");
+        stages.say(&format!("will get:{list}"));
     }
     let mut stage = stages.begin("C compiler");
     if missing.c {
@@ -142,32 +141,7 @@ fn compiler(repo: &Repo, mut stage: Stage) -> Result<Compiler> {
         stage.done(&format!("found {}", found.version));
         return Ok(found);
     }
-    let packages = match compiler_packages() {
-        Ok(packages) => packages,
-        Err(_) => {
-            apt::update(&mut stage)?;
-            compiler_packages()?
-        }
-    };
-    let folder = repo.toolchain();
-    let fetched = folder.join("fetched");
-    remake(&fetched)?;
-    if apt::download(&mut stage, &packages, &fetched).is_err() {
-        // The mirror no longer has what old lists name.
-        apt::update(&mut stage)?;
-        apt::download(&mut stage, &compiler_packages()?, &fetched)?;
-    }
-    let unpacked = folder.join("root.new");
-    remake(&unpacked)?;
-    for entry in std::fs::read_dir(&fetched).context("cannot list what apt fetched")? {
-        let mut command = Command::new("dpkg");
-        command.arg("-x").arg(entry?.path()).arg(&unpacked);
-        stage.run(command)?;
-    }
-    let root = folder.join("root");
-    remove(&root)?;
-    std::fs::rename(&unpacked, &root).context("cannot put the compiler in its place")?;
-    remove(&fetched)?;
+    let root = apt::unpack(&mut stage, &repo.toolchain(), compiler_packages)?;
     let compiler = Compiler::packaged(&root).map_err(|why| {
         anyhow::anyhow!(
             "the unpacked compiler in {} does not compile for BPF: {why}",
@@ -219,20 +193,4 @@ fn linker(repo: &Repo, mut stage: Stage, compiler: &Compiler) -> Result<std::pat
     })?;
     stage.done(&format!("built bpf-linker {LINKER_VERSION}"));
     Ok(linker)
-}
-
-/// The folder, there and empty.
-fn remake(folder: &Path) -> Result<()> {
-    remove(folder)?;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
-}
-
-/// The folder, gone.
-fn remove(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }

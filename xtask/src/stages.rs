@@ -36,6 +36,7 @@ pub(crate) struct Stages {
     logs: PathBuf,
     root: PathBuf,
     started: Instant,
+    aside: bool,
 }
 
 impl Stages {
@@ -43,18 +44,50 @@ impl Stages {
     pub(crate) fn new(repo: &Repo, total: usize) -> Result<Self> {
         let logs = repo.logs();
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        Ok(Self { total, begun: 0, logs, root: repo.root.clone(), started: Instant::now() })
+        Ok(Self { total, begun: 0, logs, root: repo.root.clone(), started: Instant::now(), aside: false })
+    }
+
+    /// Standard output is somebody else's: all that is said goes to standard error.
+    pub(crate) fn aside(mut self) -> Self {
+        self.aside = true;
+        self
+    }
+
+    /// Something that belongs to no stage.
+    pub(crate) fn say(&self, line: &str) {
+        say(self.aside, line);
     }
 
     /// The next stage begins.
     pub(crate) fn begin(&mut self, name: &str) -> Stage {
+        let moving = screen::terminal() && !self.aside;
+        self.stage(name, moving)
+    }
+
+    /// The next stage begins while others go on: two moving lines would overwrite each other.
+    pub(crate) fn begin_among(&mut self, name: &str) -> Stage {
+        self.stage(name, false)
+    }
+
+    fn stage(&mut self, name: &str, moving: bool) -> Stage {
         self.begun += 1;
         let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let log = self.logs.join(file.to_lowercase() + ".log");
         let shown = log.strip_prefix(&self.root).unwrap_or(&log).to_path_buf();
         let title = format!("stage {} of {}  {name}", self.begun, self.total.max(self.begun));
         let now = Instant::now();
-        Stage { title, log, shown, started: now, refreshed: now, heartbeat: now, bar: None, announced: false }
+        Stage {
+            title,
+            log,
+            shown,
+            started: now,
+            refreshed: now,
+            heartbeat: now,
+            bar: None,
+            announced: false,
+            aside: self.aside,
+            moving,
+        }
     }
 
     /// Since the first stage.
@@ -73,6 +106,8 @@ pub(crate) struct Stage {
     heartbeat: Instant,
     bar: Option<ProgressBar>,
     announced: bool,
+    aside: bool,
+    moving: bool,
 }
 
 impl Stage {
@@ -134,6 +169,11 @@ impl Stage {
         &self.shown
     }
 
+    /// Something that belongs to this stage.
+    pub(crate) fn say(&self, line: &str) {
+        say(self.aside, line);
+    }
+
     /// Something still goes on; called often.
     pub(crate) fn moves(&mut self) {
         if self.refreshed.elapsed() < REFRESH {
@@ -141,11 +181,11 @@ impl Stage {
         }
         self.refreshed = Instant::now();
         let last = || tail(&self.log, 1).pop().unwrap_or_default().trim().to_owned();
-        if screen::terminal() {
+        if self.moving {
             self.bar.get_or_insert_with(moving_line).set_message(format!("{}  {}", self.title, last()));
         } else if self.heartbeat.elapsed() > HEARTBEAT {
             self.heartbeat = Instant::now();
-            println!("{}  … {}  {}", self.title, screen::elapsed(self.elapsed()), last());
+            self.say(&format!("{}  … {}  {}", self.title, screen::elapsed(self.elapsed()), last()));
         }
     }
 
@@ -164,7 +204,7 @@ impl Stage {
     fn close(mut self, tone: Tone, outcome: &str) {
         self.clear();
         let time = screen::elapsed(self.started.elapsed());
-        println!("{}  {}  {}", self.title, paint(tone, outcome), paint(Tone::Faint, &time));
+        self.say(&format!("{}  {}  {}", self.title, paint(tone, outcome), paint(Tone::Faint, &time)));
     }
 
     /// The log is made anew by the first tool of a stage; the next ones append.
@@ -173,7 +213,7 @@ impl Stage {
             self.announced = true;
             File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
             let line = format!("{}  … {}", self.title, self.shown.display());
-            println!("{}", paint(Tone::Faint, &line));
+            self.say(&paint(Tone::Faint, &line));
         }
         File::options()
             .append(true)
@@ -190,6 +230,14 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+fn say(aside: bool, line: &str) {
+    if aside {
+        eprintln!("{line}");
+    } else {
+        println!("{line}");
     }
 }
 

@@ -1,9 +1,11 @@
-//! What can be tested: the packages' own tests, and the suites with the time each may take.
+//! What can be tested: the packages' own tests, the suites with the time each may take, and the kernels on which
+//! a suite runs too.
 
 use crate::cargo::cargo;
 use crate::fault;
 use crate::repo::Repo;
 use crate::stages::Stage;
+use crate::vm::Wanted;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ const BUDGET: Duration = Duration::from_secs(60);
 pub(crate) struct Plan {
     pub packages: Vec<String>,
     pub suites: Vec<Suite>,
+    pub guests: Vec<Guest>,
     /// Everything there is.
     pub whole: bool,
 }
@@ -28,6 +31,22 @@ pub(crate) struct Plan {
 pub(crate) struct Suite {
     pub name: String,
     pub budget: Duration,
+}
+
+/// A suite on a kernel of its own, in an emulated machine.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub suite: String,
+    /// What it may take on this machine.
+    pub budget: Duration,
+    pub kernel: Wanted,
+}
+
+impl Guest {
+    /// `first_light@6.12`
+    pub(crate) fn name(&self) -> String {
+        format!("{}@{}", self.suite, self.kernel)
+    }
 }
 
 /// A compiled test program.
@@ -63,6 +82,8 @@ struct Target {
 struct Extra {
     #[serde(default)]
     budgets: BTreeMap<String, u64>,
+    #[serde(default)]
+    vm: BTreeMap<String, Vec<String>>,
 }
 
 impl Plan {
@@ -80,19 +101,30 @@ impl Plan {
     fn select(metadata: Metadata, wanted: &[String]) -> Result<Self> {
         let mut packages = Vec::new();
         let mut suites = Vec::new();
+        let mut kernels = BTreeMap::new();
         for package in metadata.packages {
             if package.name == SUITES {
-                let budgets = package.metadata.unwrap_or_default().budgets;
+                let Extra { budgets, vm } = package.metadata.unwrap_or_default();
                 let targets = package.targets.into_iter().filter(|target| target.kind == ["test"]);
                 suites.extend(targets.map(|target| {
                     let budget =
                         budgets.get(&target.name).map_or(BUDGET, |seconds| Duration::from_secs(*seconds));
                     Suite { name: target.name, budget }
                 }));
+                kernels = vm;
             }
             packages.push(package.name);
         }
-        let known = |name: &String| packages.contains(name) || suites.iter().any(|suite| suite.name == *name);
+        let is_suite = |name: &str| suites.iter().any(|suite| suite.name == name);
+        if let Some(unknown) = kernels.keys().find(|name| !is_suite(name)) {
+            return Err(fault::usage(format!(
+                "tests/Cargo.toml: [package.metadata.vm] {unknown} is no suite"
+            )));
+        }
+        let known = |name: &String| match name.split_once('@') {
+            Some((suite, _)) => is_suite(suite),
+            None => packages.contains(name) || is_suite(name),
+        };
         if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
             let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
             return Err(fault::usage(format!(
@@ -104,10 +136,42 @@ impl Plan {
         // The short ones first: what is broken shows early.
         suites.sort_by(|a, b| (a.budget, &a.name).cmp(&(b.budget, &b.name)));
         let whole = wanted.is_empty();
+        let guests = guests(&suites, &kernels, wanted)?;
         packages.retain(|name| whole || wanted.contains(name));
         suites.retain(|suite| whole || wanted.contains(&suite.name));
-        Ok(Self { packages, suites, whole })
+        Ok(Self { packages, suites, guests, whole })
     }
+
+    /// Every suite that runs anywhere.
+    fn programs(&self) -> BTreeSet<&str> {
+        let here = self.suites.iter().map(|suite| suite.name.as_str());
+        here.chain(self.guests.iter().map(|guest| guest.suite.as_str())).collect()
+    }
+}
+
+/// The suites on the kernels that are listed for them; `SUITE@KERNEL` asks for one of them, or for any other.
+fn guests(
+    suites: &[Suite],
+    kernels: &BTreeMap<String, Vec<String>>,
+    wanted: &[String],
+) -> Result<Vec<Guest>> {
+    let mut guests = Vec::new();
+    for suite in suites {
+        let mut names: Vec<&str> = Vec::new();
+        if wanted.is_empty() || wanted.contains(&suite.name) {
+            names.extend(kernels.get(&suite.name).into_iter().flatten().map(String::as_str));
+        }
+        let asked = wanted.iter().filter_map(|name| name.split_once('@'));
+        names.extend(asked.filter(|(name, _)| *name == suite.name).map(|(_, kernel)| kernel));
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let kernel = Wanted::parse(name)?;
+            if seen.insert(kernel) {
+                guests.push(Guest { suite: suite.name.clone(), budget: suite.budget, kernel });
+            }
+        }
+    }
+    Ok(guests)
 }
 
 /// Compiles what the plan needs and gives the programs.
@@ -118,11 +182,12 @@ pub(crate) fn compile(repo: &Repo, stage: &mut Stage, plan: &Plan) -> Result<Vec
         command.arg("--workspace");
     } else {
         command.args(plan.packages.iter().flat_map(|name| ["--package", name]));
-        if !plan.suites.is_empty() {
+        let suites = plan.programs();
+        if !suites.is_empty() {
             command.args(["--package", SUITES]);
         }
         if plan.packages.is_empty() {
-            command.args(plan.suites.iter().flat_map(|suite| ["--test", &suite.name]));
+            command.args(suites.into_iter().flat_map(|name| ["--test", name]));
         }
     }
     programs(&stage.output(command)?)
@@ -183,7 +248,7 @@ mod tests {
                 {"name":"graven","targets":[{"name":"graven","kind":["lib"]}],"metadata":null},
                 {"name":"graven-tests","targets":[{"name":"graven-tests","kind":["lib"]},
                     {"name":"pipeline","kind":["test"]},{"name":"outage","kind":["test"]}],
-                 "metadata":{"budgets":{"outage":90}}}]}"#,
+                 "metadata":{"budgets":{"outage":90},"vm":{"outage":["5.10","newest"]}}}]}"#,
         )?)
     }
 
@@ -202,6 +267,33 @@ mod tests {
         assert_eq!((plan.packages.len(), plan.suites.len()), (0, 1));
         let refused = Plan::select(metadata()?, &["nothing".to_owned()]);
         assert!(refused.is_err_and(|error| error.to_string().contains("pipeline outage")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_suite_runs_on_its_kernels_too_and_one_of_them_can_be_named() -> Result<()> {
+        let names = |wanted: &[&str]| -> Result<(usize, Vec<String>)> {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            let plan = Plan::select(metadata()?, &wanted)?;
+            Ok((plan.suites.len(), plan.guests.iter().map(Guest::name).collect()))
+        };
+        let both = ["outage@5.10", "outage@newest"].map(str::to_owned).to_vec();
+        assert_eq!(names(&[])?, (2, both.clone()));
+        assert_eq!(names(&["outage", "outage@5.10"])?, (1, both));
+        assert_eq!(names(&["graven"])?, (0, Vec::new()));
+        assert_eq!(names(&["pipeline@6.12"])?, (0, vec!["pipeline@6.12".to_owned()]));
+        assert!(names(&["outage@moon"]).is_err());
+        assert!(names(&["graven@6.12"]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_kernel_list_of_no_suite_is_refused() -> Result<()> {
+        let mut metadata = metadata()?;
+        let extra = metadata.packages.iter_mut().filter_map(|package| package.metadata.as_mut());
+        extra.for_each(|extra| drop(extra.vm.insert("gone".to_owned(), Vec::new())));
+        let refused = Plan::select(metadata, &[]);
+        assert!(refused.is_err_and(|error| error.to_string().contains("gone")));
         Ok(())
     }
 

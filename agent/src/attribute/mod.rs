@@ -31,6 +31,8 @@ mod redact;
 mod origin;
 mod exec;
 mod event;
+mod logins;
+mod links;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -42,6 +44,9 @@ use graven_record::frame::LossKind;
 use graven_record::v1;
 
 pub use host::{Exe, Facts, Host, ThisHost};
+use links::Links;
+pub use links::{Found, walk};
+use logins::{Login, Logins, is_login_program};
 use mounts::Mounts;
 use processes::Processes;
 use redact::{Redactor, TagKey};
@@ -51,6 +56,9 @@ use crate::decode::observed::{Cause, Event, Inode, Lost, Observed, Place};
 
 /// ns between looks at `/etc/passwd`, and between reloads of the mount table for an unknown device.
 const REFRESH: u64 = 1_000_000_000;
+
+/// Any event that is no start and no end: its process is looked up by its task.
+const NO_LIFE: Event = Event::Uncovered { entry: v1::Entry::Unspecified, number: 0 };
 
 /// An event with the process, the person and the host paths that belong to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +115,8 @@ pub struct Counters {
     pub cgroups_forgotten: u64,
     /// Lines of the mount table that could not be read.
     pub mounts_unread: u64,
+    /// Files with more than one name whose other names are not known, because of their bound.
+    pub links_untold: u64,
 }
 
 /// The stage.
@@ -122,6 +132,10 @@ pub struct Attribution<H: Host = ThisHost> {
     initial: u32,
     /// See [`Attributed::witnessed`].
     witnessed: bool,
+    logins: Logins,
+    /// What the last event brought to light beside itself.
+    login: Option<Attributed>,
+    links: Links,
 }
 
 impl Attribution<ThisHost> {
@@ -142,7 +156,19 @@ impl<H: Host> Attribution<H> {
         let mut processes = Processes::new(redactor);
         processes.seed(&host, &mounts).map_err(AttributeError::Processes)?;
         let initial = host.mount_namespace();
-        Ok(Self { host, processes, users, users_at: 0, mounts, mounts_at: 0, initial, witnessed: false })
+        Ok(Self {
+            host,
+            processes,
+            users,
+            users_at: 0,
+            mounts,
+            mounts_at: 0,
+            initial,
+            witnessed: false,
+            logins: Logins::default(),
+            login: None,
+            links: Links::default(),
+        })
     }
 
     /// The inode-time tracepoints are attached, or not.
@@ -153,8 +179,12 @@ impl<H: Host> Attribution<H> {
     /// Says who did it and where.
     pub fn attribute(&mut self, seen: &Observed) -> Option<Attributed> {
         self.keep_fresh(seen);
+        if let Some(login) = self.logins.follow(seen) {
+            self.login = Some(self.logged_in(seen, login));
+        }
         let followed = self.processes.follow(&self.host, &self.mounts, seen)?;
-        let event = event::event(&self.mounts, self.initial, seen)?;
+        let mut event = event::event(&self.mounts, self.initial, seen)?;
+        self.links.complete(&mut event);
         let key = followed.key;
         let (subject, private) = subject::subject(&self.processes, &self.users, followed, seen);
         if let Event::Exit { .. } = seen.event {
@@ -169,6 +199,42 @@ impl<H: Host> Attribution<H> {
             error: seen.cause.error,
         };
         Some(Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private })
+    }
+
+    /// A login user that was set, if the last event told of one. It comes before that event.
+    pub fn login(&mut self) -> Option<Attributed> {
+        self.login.take()
+    }
+
+    fn logged_in(&mut self, seen: &Observed, login: Login) -> Attributed {
+        let asked = Observed { event: NO_LIFE, ..seen.clone() };
+        let followed = self.processes.follow(&self.host, &self.mounts, &asked);
+        let subject =
+            followed.map(|followed| subject::subject(&self.processes, &self.users, followed, &asked));
+        let (subject, private) = subject.unwrap_or_default();
+        let exe = subject.process.as_ref().map_or(&[][..], |process| &process.exe);
+        let event = v1::record::Event::Login(v1::Login {
+            before: login.before,
+            loginuid: login.after.unwrap_or(u32::MAX),
+            user: login.after.map_or("", |uid| self.users.name(uid)).to_owned(),
+            session: seen.task.session.unwrap_or(u32::MAX),
+            forgeable: !is_login_program(exe),
+        });
+        let source = v1::Source {
+            cpu: seen.cpu,
+            ring: seen.ring.into(),
+            ring_sequence: seen.sequence,
+            ..v1::Source::default()
+        };
+        Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private }
+    }
+
+    /// A file below a protected root has more than one name, and this is one of them.
+    pub fn link(&mut self, (inode, path): Found) {
+        let path = path.as_os_str().as_bytes();
+        if let Some(device) = self.mounts.device_of(path) {
+            self.links.learn(device, inode, path.to_vec());
+        }
     }
 
     /// Says who lost records, and where.
@@ -186,8 +252,7 @@ impl<H: Host> Attribution<H> {
             sequence: 0,
             cause: Cause::default(),
             task: lost.task,
-            // Any event that is no start and no end: the process is looked up by its task.
-            event: Event::Uncovered { entry: v1::Entry::Unspecified, number: 0 },
+            event: NO_LIFE,
         };
         let followed = self.processes.follow(&self.host, &self.mounts, &seen);
         let subject =
@@ -225,7 +290,11 @@ impl<H: Host> Attribution<H> {
 
     /// What bounds and races cost so far.
     pub fn counters(&self) -> Counters {
-        Counters { mounts_unread: self.mounts.unread, ..self.processes.counters() }
+        Counters {
+            mounts_unread: self.mounts.unread,
+            links_untold: self.links.untold,
+            ..self.processes.counters()
+        }
     }
 
     fn keep_fresh(&mut self, seen: &Observed) {

@@ -103,6 +103,11 @@ impl Mounts {
         names
     }
 
+    /// `s_dev` of the file system that a path leads into: what stat says differs on btrfs.
+    pub(super) fn device_of(&self, path: &[u8]) -> Option<u64> {
+        Some(self.mounts.get(self.at_path(path)?)?.device)
+    }
+
     /// Whether what a path leads to has another path too.
     pub(super) fn is_elsewhere(&self, path: &[u8]) -> bool {
         let mount = self.at_path(path).and_then(|at| self.mounts.get(at));

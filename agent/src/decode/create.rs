@@ -25,6 +25,9 @@ pub(super) fn decode(event: Create, tail: &mut Tail<'_>) -> Result<Event, Decode
         true => Some(tail.inode(&event.from)?),
         false => None,
     };
+    // What had no name before is no second one: an O_TMPFILE that is linked in.
+    let unnamed = kind == CreateKind::Link && event.from.path.flags & flag::UNHASHED != 0;
+    let (kind, from) = if unnamed { (CreateKind::File, None) } else { (kind, from) };
     let target = tail.take(event.target as usize, "link's text")?;
     Ok(Event::Create {
         file,

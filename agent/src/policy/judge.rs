@@ -12,6 +12,8 @@ use crate::attribute::Attributed;
 /// S_IFMT and S_IFDIR of `st_mode`.
 const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
+/// S_IFBLK.
+const BLOCK: u32 = 0o060_000;
 
 /// Judges what a process did.
 pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
@@ -46,6 +48,10 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
     if verdict.decision() != Decision::Ignore {
         return (verdict, lane);
     }
+    if matches!(&seen.event, Event::Open(open) if is_block_device(open)) {
+        let reason = "a disk was opened below its file system; its node lies in a place that may change";
+        return (log(&verdict.rule, reason), Lane::Protected);
+    }
     if seen.source.ring() == Ring::Protected {
         let reason = "the inode is protected, though this name of it lies in a mutable place".to_owned();
         return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
@@ -57,6 +63,10 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
         return (log(&verdict.rule, reason), Lane::Activity);
     }
     (verdict, lane)
+}
+
+fn is_block_device(open: &v1::Open) -> bool {
+    open.file.as_ref().is_some_and(|file| file.mode & TYPE == BLOCK)
 }
 
 /// A name that leads elsewhere would be seen: what was refused changed nothing, and what a request of io_uring asks
@@ -73,6 +83,10 @@ fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) 
         Event::Mount(mount) => (decide_mount(policy, mount), Lane::Protected),
         Event::Tamper(tamper) => (decide_tamper(policy, subject, tamper), Lane::Protected),
         Event::Module(module) => (decide_module(policy, module), Lane::Protected),
+        Event::Login(login) if login.forgeable => {
+            let reason = "a login user was set by a program that logs nobody in".to_owned();
+            (alert(policy, Severity::Medium, "", reason), Lane::Protected)
+        }
         _ => match change(event) {
             Some(change) => decide_change(policy, subject, &change),
             None => (decide_own(policy, event), Lane::Protected),

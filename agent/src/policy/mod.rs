@@ -36,15 +36,17 @@ mod places;
 mod marks;
 mod rules;
 mod judge;
+mod fold;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use graven_record::id::Lane;
 use graven_record::v1;
 use sha2::{Digest, Sha256};
 
 pub use document::Mode;
+pub use fold::Refusals;
 pub use host::{Host, ThisHost};
 pub use judge::{judge, own};
 pub use marks::{Mark, MarkClass};
@@ -158,6 +160,12 @@ impl Policy {
     /// What is not wrong and yet worth a look, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The protected places that can be named without a pattern.
+    pub fn protected(&self) -> Vec<PathBuf> {
+        let protected = self.marks().into_iter().filter(|mark| mark.class == MarkClass::Protect);
+        protected.map(|mark| mark.path).collect()
     }
 
     /// The roots for the kernel's filter, as the host is now.

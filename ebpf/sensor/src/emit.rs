@@ -57,7 +57,7 @@ extern "C" fn deliver(owner: u32, kind: u32, ring: u32, size: u32) -> u32 {
     header.entry = call.entry as u8;
     header.call = call.number as i16;
     header.error = if failed { call.result.wrapping_neg() as u8 } else { 0 };
-    task::describe(Current::get().address(), &mut header.task);
+    task::describe(Current::get(), &mut header.task);
     header.sequence = next_sequence(ring as u8);
     let Some((start, length)) = scratch.finished(size) else { return 0 };
     let stored = match ring as u8 {

@@ -69,11 +69,14 @@ fn of_mark(mark: &Mark, inode: Inode) -> u32 {
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn of_directory(owner: u32, directory: u64) -> u32 {
+pub extern "C" fn of_directory(owner: u32, directory: u64) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
     let directory = Dentry(directory);
+    if directory.0 == 0 {
+        return class::KEEP;
+    }
     let inode = Inode(directory.inode());
-    if directory.0 == 0 || inode.0 == 0 {
+    if inode.0 == 0 {
         return class::KEEP;
     }
     let key = inode.key();

@@ -32,11 +32,11 @@ static FRESH: PerCpuArray<Row> = PerCpuArray::with_max_entries(scratch::owner::C
 #[inline(never)]
 pub extern "C" fn lost(owner: u32, kind: u32, ring: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let current = Current::get().address();
+    let current = Current::get();
     let directory = if scratch.leaf() == 0 { Dentry(0) } else { Dentry(scratch.leaf()).parent() };
     let at = now();
     let key = scratch.overflow();
-    key.who = task::exec_key(current);
+    key.who = task::exec_key(current.typed());
     key.directory = if directory.0 == 0 { 0 } else { Inode(directory.inode()).number() };
     key.device = if directory.0 == 0 { 0 } else { directory.device() };
     key.kind = kind as u16;
@@ -58,7 +58,7 @@ pub extern "C" fn lost(owner: u32, kind: u32, ring: u32) -> u32 {
 }
 
 #[inline(always)]
-fn begin(owner: u32, key: &Key, current: u64, directory: Dentry, at: u64) {
+fn begin(owner: u32, key: &Key, current: Current, directory: Dentry, at: u64) {
     let Some(row) = FRESH.get_ptr_mut(owner) else { return };
     // SAFETY: this program's own value on this CPU.
     let row = unsafe { &mut *row };

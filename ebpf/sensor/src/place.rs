@@ -126,7 +126,7 @@ pub fn unproven(scratch: &Scratch) -> u32 {
 #[inline(never)]
 pub extern "C" fn describe(owner: u32, inode: u64, dentry: u64) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    Inode(inode).describe(scratch.facts());
+    Inode(inode).describe(scratch);
     scratch.facts().base = Path::default();
     scratch.begin_path();
     let path = match dentry {

@@ -20,14 +20,17 @@ use graven_abi::syscalls::{entry, op};
 
 use super::sys_exit::{is_open, look_up, settle};
 use super::{modify, open, uring};
-use crate::filter::classify;
+use crate::filter::{classify, of_directory};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::{Inode, is_directory};
+use crate::kernel::inode::{self, Inode, is_directory};
 use crate::kernel::maps;
+use crate::kernel::offset::offset;
+use crate::kernel::read::{Typed, copy};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::kernel::task::Current;
+use crate::place::is_touched;
 
 /// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
 /// before the dentry moves, and a thread can be kept from going on for a while. ns.
@@ -38,46 +41,62 @@ const IO_URING_ENTER: i32 = 426;
 /// trace_ctime_ns_xchg(inode, old, new, current)
 #[btf_tracepoint(function = "ctime_ns_xchg")]
 pub fn ctime_ns_xchg(ctx: BtfTracePointContext) -> i32 {
-    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_XCHG, true)
+    changed(ctx.arg::<*const u8>(0), owner::CTIME_XCHG, true)
 }
 
 /// trace_ctime_xchg_skip(inode, now): the time stood already, the change is as real.
 #[btf_tracepoint(function = "ctime_xchg_skip")]
 pub fn ctime_xchg_skip(ctx: BtfTracePointContext) -> i32 {
-    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_SKIP, true)
+    changed(ctx.arg::<*const u8>(0), owner::CTIME_SKIP, true)
 }
 
 /// trace_inode_set_ctime_to_ts(inode, time)
 #[btf_tracepoint(function = "inode_set_ctime_to_ts")]
 pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
-    changed(ctx.arg::<*const u8>(0) as u64, owner::CTIME_SET, false)
+    changed(ctx.arg::<*const u8>(0), owner::CTIME_SET, false)
 }
 
 /// `is_change`: the tracepoint alone proves a change.
 #[inline(always)]
-fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
+fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     let current = Current::get();
     let Calling { operation, entry, number, command } = calling(current);
     if operation == op::NOTHING && !is_change {
         return 0;
     }
-    let inode = Inode(inode);
-    if inode.leaving() || !inode.in_tree() || (!is_change && inode.made_on_lookup()) {
+    let typed = Typed(inode);
+    let mode: u16 = typed.load(offset!(inode_mode));
+    if is_no_change(typed, is_change) {
         return 0;
     }
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
     scratch.caused_by(entry, number);
-    let inode = Inode(scratch.as_number(inode.0));
-    let (class, alias) = match (inode.alias(), maps::mark(inode.0)) {
-        // An inode without a name is being made (then its directory changes too, and decides) or is the file
-        // system's own (quota, journal).
-        (0, None) => (class::MUTABLE, Dentry(0)),
-        (alias, _) => (classify(owner, inode.0, alias), Dentry(scratch.looking())),
-    };
-    if operation != op::NOTHING && note(inode, alias, class, operation) {
+    let inode = Inode(scratch.as_number(inode as u64));
+    let slot = if operation == op::NOTHING { None } else { Slot::current() };
+    if slot.is_some() && is_touched(inode.0) != 0 {
         return 0;
     }
-    if may_move(operation, entry) && is_directory(inode.mode()) {
+    let directory = is_directory(mode.into());
+    let marked = maps::mark(inode.0).is_some();
+    let (class, alias) = match only_name(scratch, typed, directory || marked) {
+        Some((alias, parent)) => (of_directory(owner, parent), Dentry(alias)),
+        None => match inode.alias() {
+            // An inode without a name is being made (then its directory changes too, and decides) or is the file
+            // system's own (quota, journal).
+            0 if !marked => (class::MUTABLE, Dentry(0)),
+            alias => (classify(owner, inode.0, alias), Dentry(scratch.looking())),
+        },
+    };
+    if operation != op::NOTHING {
+        let Some(slot) = slot.or_else(Slot::open) else {
+            maps::count(counter::STATE_FULL);
+            return modify::record(owner, inode.0, alias.0, class, command) as i32;
+        };
+        if note(scratch, slot, inode, alias, class, operation, directory) {
+            return 0;
+        }
+    }
+    if may_move(operation, entry) && directory {
         maps::distrust_for(DISTRUST);
     }
     match class {
@@ -87,6 +106,34 @@ fn changed(inode: u64, owner: u32, is_change: bool) -> i32 {
         }
     }
     0
+}
+
+/// The usual case, by typed loads: a file with one name, which can be found. Its dentry, and its directory's.
+#[inline(always)]
+fn only_name(scratch: &mut Scratch, inode: Typed, special: bool) -> Option<(u64, u64)> {
+    let first = inode.follow(offset!(inode_dentry));
+    if special || first.is_null() || inode.load::<u32>(offset!(inode_nlink)) != 1 {
+        return None;
+    }
+    // `hlist_node.next` is the node's first field.
+    if !first.follow(0).is_null() {
+        return None;
+    }
+    let alias = scratch.as_number(first.address()) - offset!(dentry_alias);
+    let head = scratch.read_block(alias);
+    let hashed: u64 = head.field(offset!(dentry_hash) + offset!(bl_node_pprev));
+    let parent: u64 = head.field(offset!(dentry_parent));
+    (hashed != 0 && parent != alias).then_some((alias, parent))
+}
+
+/// Being thrown out of memory, in no tree that people can name, or looked up: its times are set and nobody changed
+/// it.
+#[inline(always)]
+fn is_no_change(inode: Typed, is_change: bool) -> bool {
+    let sb = inode.follow(offset!(inode_sb));
+    inode::is_leaving(inode.load(offset!(inode_state)))
+        || !inode::is_in_tree(sb.load(offset!(super_flags)))
+        || (!is_change && inode::is_made_on_lookup(sb.load(offset!(super_magic))))
 }
 
 /// A directory changes in a way that is not decoded: it may be moving, and the verdicts below it with it. Calls
@@ -145,32 +192,32 @@ fn may_change(operation: u8, regs: Regs, compat: bool) -> bool {
     open::may_change(operation, flags)
 }
 
-/// Notes the inode in the thread's slot; false when there is no room.
+/// Notes the inode in the thread's slot, where it is not yet; false when there is no room.
 #[inline(always)]
-fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
-    let Some(slot) = Slot::open() else {
-        maps::count(counter::STATE_FULL);
-        return false;
-    };
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        if slot.entry(index).inode == inode.0 {
-            return true;
-        }
-    }
+fn note(
+    scratch: &mut Scratch,
+    slot: &mut Slot,
+    inode: Inode,
+    alias: Dentry,
+    class: u32,
+    operation: u8,
+    directory: bool,
+) -> bool {
     if slot.count >= TOUCHED as u32 {
         maps::count(counter::STATE_FULL);
         return false;
     }
     let entry = slot.entry(slot.count);
     let renames = matches!(operation, op::RENAME..=op::RENAMEAT2);
-    fill(entry, inode, alias, class);
     // A rename has two places: the mutable one is named too, if the other is kept.
-    if class != class::MUTABLE || renames {
-        inode.describe(&mut entry.facts);
-        entry.describe_name(alias.name());
+    let described = class != class::MUTABLE || renames;
+    fill(scratch, entry, inode, alias, described);
+    entry.class = class;
+    if described {
+        inode.describe(scratch);
+        copy(&mut entry.facts, scratch.facts());
+    } else {
+        entry.facts.mode = inode.mode();
     }
     slot.count += 1;
     if class == class::MUTABLE {
@@ -179,30 +226,32 @@ fn note(inode: Inode, alias: Dentry, class: u32, operation: u8) -> bool {
         slot.kept += 1;
     }
     let takes_away = renames || matches!(operation, op::UNLINK..=op::UNLINKAT);
-    if takes_away && maps::mark(inode.0).is_some_and(|mark| mark.class != class::MUTABLE) {
+    if takes_away && class != class::MUTABLE && maps::mark(inode.0).is_some() {
         maps::distrust_until_marked();
     }
-    if renames && is_directory(entry.facts.mode) {
+    if renames && directory {
         announce_move(slot);
     }
     true
 }
 
-/// What must be known of it now, because it may be gone at `sys_exit`.
+/// Where it lies now, because that may be gone at `sys_exit`.
 #[inline(always)]
-fn fill(entry: &mut Touched, inode: Inode, alias: Dentry, class: u32) {
+fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, alias: Dentry, described: bool) {
     entry.inode = inode.0;
     entry.dentry = alias.0;
-    entry.class = class;
-    entry.facts.mode = inode.mode();
     entry.parent = 0;
     entry.parent_inode = 0;
     entry.described = 0;
     if alias.0 != 0 {
-        let parent = alias.parent();
-        entry.parent = parent.0;
-        entry.parent_inode = parent.inode();
-        entry.name_hash = alias.name_hash();
+        let head = scratch.read_block(alias.0);
+        let parent: u64 = head.field(offset!(dentry_parent));
+        entry.parent = parent;
+        entry.name_hash = head.field(offset!(dentry_name) + offset!(qstr_hash_len));
+        if described {
+            entry.describe_name(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        }
+        entry.parent_inode = Dentry(parent).inode();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::emit::emit;
 use crate::kernel::dentry::{append_path, path_of};
 use crate::kernel::file::{self, File};
 use crate::kernel::offset::offset;
-use crate::kernel::read::{at, copy};
+use crate::kernel::read::{Typed, at, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task;
 use crate::place;
@@ -37,7 +37,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let start: u64 = at(mm + offset!(mm_arg_start));
     let length = at::<u64>(mm + offset!(mm_arg_end)).saturating_sub(start);
     let arguments = scratch.append_user_bytes(start, length);
-    let now = task::exec_key(current);
+    let now = task::exec_key(Typed(ctx.arg::<*const u8>(0)));
     let (_, event) = scratch.record::<Exec>();
     event.before = ExecKey { exec: now.exec.wrapping_sub(1), ..now };
     event.cwd = cwd;

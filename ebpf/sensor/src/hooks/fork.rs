@@ -8,13 +8,14 @@ use graven_abi::event::fork::Fork;
 use graven_abi::header::{kind, ring};
 
 use crate::emit::emit;
+use crate::kernel::read::Typed;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task;
 
 /// trace_sched_process_fork(parent, child)
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let child = ctx.arg::<*const u8>(1) as u64;
+    let child = Typed(ctx.arg::<*const u8>(1));
     if !task::is_process(child) {
         return 0;
     }

@@ -29,7 +29,7 @@ use crate::place;
 #[inline(never)]
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let who = task::exec_key(Current::get().address());
+    let who = task::exec_key(Current::get().typed());
     let key = ModifyKey { who, inode: Inode(inode).key(), command: command.into() };
     if !due(&key) {
         maps::count(counter::FOLDED);

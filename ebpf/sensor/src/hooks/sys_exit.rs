@@ -135,7 +135,7 @@ fn unknown(entry: u8, number: i64) {
     // x32's own block lies beyond the newest number and is known.
     let x32 = entry == entry::X32 && (own <= NEWEST || (X32_FIRST..X32_FIRST + 36).contains(&own));
     if !x32 {
-        uncovered::record(owner::SYS_EXIT, Current::get().address(), entry, own);
+        uncovered::record(owner::SYS_EXIT, Current::get(), entry, own);
     }
 }
 
@@ -148,7 +148,7 @@ fn finished(scratch: &mut Scratch, operation: u8) {
     if count != 0 {
         the_rest();
     } else if REFUSALS.contains(&scratch.result()) {
-        if maps::may_be_refused(&task::exec_key(Current::get().address())) {
+        if maps::may_be_refused(&task::exec_key(Current::get().typed())) {
             act(scratch, 0);
         } else {
             maps::count(counter::REFUSED);

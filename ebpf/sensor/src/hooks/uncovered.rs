@@ -7,13 +7,13 @@ use graven_abi::header::{kind, ring};
 use crate::emit::emit;
 use crate::kernel::maps::{UncoveredKey, first_uncovered};
 use crate::kernel::scratch::Scratch;
-use crate::kernel::task;
+use crate::kernel::task::{self, Current};
 
 /// Writes the record unless this process has one. It goes to the `protected` ring: it says that the log is
 /// less than it looks.
 #[inline(always)]
-pub fn record(owner: u32, current: u64, entry: u8, number: i64) {
-    let who = task::exec_key(current);
+pub fn record(owner: u32, current: Current, entry: u8, number: i64) {
+    let who = task::exec_key(current.typed());
     if !first_uncovered(&UncoveredKey { start: who.start, pid: who.pid, entry: entry.into(), number }) {
         return;
     }

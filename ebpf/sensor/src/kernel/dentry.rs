@@ -92,15 +92,16 @@ extern "C" fn walk_names(owner: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 1 };
     for _ in 0..DEPTH {
         let dentry = Dentry(scratch.walking());
-        let parent = dentry.parent();
-        if parent.0 == dentry.0 || parent.0 == 0 {
-            return (Inode(dentry.inode()).in_tree() && !dentry.is_root()).into();
+        let head = scratch.read_block(dentry.0);
+        let parent: u64 = head.field(offset!(dentry_parent));
+        if parent == dentry.0 || parent == 0 {
+            return (Inode(head.field(offset!(dentry_inode))).in_tree() && !dentry.is_root()).into();
         }
         if scratch.path_length() as usize > PATH - 256 {
             return 1;
         }
-        scratch.append_kernel_string(dentry.name());
-        scratch.walk_to(parent.0);
+        scratch.append_kernel_string(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        scratch.walk_to(parent);
     }
     1
 }

@@ -14,10 +14,34 @@ use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
 use graven_abi::syscalls::{ARGUMENTS, entry};
 use graven_abi::{overflow, path};
 
+use super::read::{at, into};
+
 /// Room for a header and the largest fixed part (rename).
 pub const FIXED: usize = 352;
 /// A string is read in one piece of at most this, so the tail has that much slack.
 const SLACK: usize = PATH;
+
+/// Bytes of a struct that are read at once: an inode's fields up to its size, a dentry's up to its inode.
+const BLOCK: usize = 128;
+
+/// The beginning of a struct of the kernel's.
+#[derive(Clone, Copy)]
+pub struct Block {
+    address: u64,
+    bytes: *const u8,
+}
+
+impl Block {
+    /// A field: from the block, or, where this kernel has it further behind, from the struct.
+    #[inline(always)]
+    pub fn field<T: Copy + Default>(self, offset: u64) -> T {
+        if offset as usize + size_of::<T>() > BLOCK {
+            return at(self.address + offset);
+        }
+        // SAFETY: within the block, of which any bytes are a value of a plain type.
+        unsafe { self.bytes.add(offset as usize).cast::<T>().read_volatile() }
+    }
+}
 
 /// See the module's text.
 #[repr(C)]
@@ -32,6 +56,7 @@ pub struct Scratch {
     call: Call,
     facts: path::Inode,
     overflow: overflow::Key,
+    block: [u8; BLOCK],
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
@@ -108,6 +133,13 @@ impl Scratch {
     #[inline(always)]
     pub fn facts(&mut self) -> &mut path::Inode {
         &mut self.facts
+    }
+
+    /// Reads the beginning of a struct; the block before is gone.
+    #[inline(always)]
+    pub fn read_block(&mut self, address: u64) -> Block {
+        into(&mut self.block, address);
+        Block { address, bytes: self.block.as_ptr() }
     }
 
     /// Room for the key of a row of losses.

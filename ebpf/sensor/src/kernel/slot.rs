@@ -1,12 +1,16 @@
 //! What one system call of one thread has changed so far: filled by the inode-time tracepoints, used up
 //! by `sys_exit`.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+#[cfg(not(feature = "counted"))]
+use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::maps::Array;
 use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
+
+use super::task::Current;
 
 /// One inode that changed.
 #[repr(C)]
@@ -34,6 +38,8 @@ pub struct Touched {
 /// See the module's text.
 #[repr(C)]
 pub struct Slot {
+    /// The thread that has it, see [`me`]; 0 = free.
+    owner: u64,
     /// Entries in use.
     pub count: u32,
     /// Of these, those that are kept.
@@ -45,32 +51,85 @@ pub struct Slot {
     pub touched: [Touched; TOUCHED],
 }
 
+/// An array and no hash: a slot is found, taken and given back without a copy. A thread's slot is one of a few next to
+/// each other, which its number leads to.
 #[map]
-static SLOTS: HashMap<u64, Slot> = HashMap::with_max_entries(MAX_SLOTS, 0);
+static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SLOTS, 0);
 
-/// A slot's first value: too large for the stack.
-#[map]
-static EMPTY: Array<Slot> = Array::with_max_entries(1, 0);
+/// Slots that a thread may have: with this many, and no more than a tenth of all taken, one in ten thousand finds none.
+const PROBES: u32 = 4;
+
+const _: () = assert!(MAX_SLOTS.is_power_of_two());
+
+/// The current thread's number, which no other thread has while it lives. Thread 0, the idle one, changes nothing.
+#[inline(always)]
+fn me() -> u64 {
+    Current::get().thread().into()
+}
+
+/// The slots of a thread.
+#[inline(always)]
+fn probe(owner: u64, number: u32) -> Option<&'static mut Slot> {
+    // Neighbouring threads are far from each other (Knuth's multiplicative hash).
+    let first = (owner as u32).wrapping_mul(2_654_435_761) >> 16;
+    let slot = SLOTS.get_ptr_mut((first + number) & (MAX_SLOTS - 1))?;
+    // SAFETY: a live map value. Only the thread in `owner` uses what is in it.
+    unsafe { slot.as_mut() }
+}
 
 impl Slot {
     /// The current thread's, if it has changed anything.
     #[inline(always)]
     pub fn current() -> Option<&'static mut Self> {
-        let slot = SLOTS.get_ptr_mut(bpf_get_current_pid_tgid())?;
-        // SAFETY: the value of this thread's key: no other thread uses it, and it lives until this one removes
-        // it.
-        unsafe { slot.as_mut() }
+        let me = me();
+        for number in 0..PROBES {
+            if let Some(slot) = probe(me, number)
+                && slot.held_by() == me
+            {
+                return Some(slot);
+            }
+        }
+        None
     }
 
-    /// The current thread's, made if need be; none when there are too many.
+    /// A free one for the current thread, which has none; none when there are too many.
+    #[cfg(not(feature = "counted"))]
     #[inline(always)]
     pub fn open() -> Option<&'static mut Self> {
-        if let Some(slot) = Self::current() {
-            return Some(slot);
+        let me = me();
+        for number in 0..PROBES {
+            if let Some(slot) = probe(me, number)
+                && slot.take(me)
+            {
+                slot.count = 0;
+                slot.kept = 0;
+                slot.ignored = 0;
+                slot.moving = 0;
+                return Some(slot);
+            }
         }
-        let empty = EMPTY.get(0)?;
-        let _full = SLOTS.insert(bpf_get_current_pid_tgid(), empty, 0);
-        Self::current()
+        None
+    }
+
+    #[inline(always)]
+    fn held_by(&self) -> u64 {
+        // SAFETY: a field of a live map value; volatile, because other CPUs write it.
+        unsafe { core::ptr::read_volatile(&raw const self.owner) }
+    }
+
+    /// Takes a free one; another CPU may be faster.
+    #[cfg(not(feature = "counted"))]
+    #[inline(always)]
+    fn take(&mut self, me: u64) -> bool {
+        if self.held_by() != 0 {
+            return false;
+        }
+        let owner = &raw mut self.owner;
+        // SAFETY: a live, aligned map value.
+        let (_, taken) = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(owner, 0, me)
+        };
+        taken
     }
 
     /// An entry by number.
@@ -86,7 +145,10 @@ impl Slot {
     /// What it held is used up, or the thread ends. The slot must not be touched after this.
     #[inline(always)]
     pub fn remove() {
-        let _absent = SLOTS.remove(bpf_get_current_pid_tgid());
+        if let Some(slot) = Self::current() {
+            // SAFETY: as above.
+            unsafe { core::ptr::write_volatile(&raw mut slot.owner, 0) }
+        }
     }
 }
 

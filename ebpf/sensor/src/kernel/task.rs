@@ -4,7 +4,9 @@ use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use graven_abi::header::{ExecKey, Task, task_flag};
 
 use super::offset::offset;
-use super::read::{at, field, into};
+use graven_abi::offsets::ABSENT;
+
+use super::read::{Typed, at, field, into};
 
 /// TS_COMPAT of `thread_info.status`: the call came through the 32-bit entry.
 const TS_COMPAT: u32 = 2;
@@ -46,6 +48,11 @@ impl Current {
         self.0 as u64
     }
 
+    #[inline(always)]
+    pub fn typed(self) -> Typed {
+        Typed(self.0)
+    }
+
     #[cfg(feature = "counted")]
     #[inline(always)]
     fn load(self, offset: u64) -> u32 {
@@ -65,6 +72,12 @@ impl Current {
         self.load(offset!(task_status)) & TS_COMPAT != 0
     }
 
+    /// `task.pid`: the thread.
+    #[inline(always)]
+    pub fn thread(self) -> u32 {
+        self.load(offset!(task_pid))
+    }
+
     /// A kernel thread of its own.
     #[inline(always)]
     pub fn kernel_thread(self) -> bool {
@@ -80,34 +93,44 @@ impl Current {
 
 /// The program run of any task.
 #[inline(always)]
-pub fn exec_key(task: u64) -> ExecKey {
-    let leader: u64 = at(task + offset!(task_group_leader));
+pub fn exec_key(task: Typed) -> ExecKey {
     ExecKey {
-        start: at(leader + offset!(task_start_boottime)),
-        pid: at(task + offset!(task_tgid)),
-        exec: at(task + offset!(task_self_exec_id)),
+        start: task.follow(offset!(task_group_leader)).load(offset!(task_start_boottime)),
+        pid: task.load(offset!(task_tgid)),
+        exec: task.load(offset!(task_self_exec_id)),
     }
 }
 
-/// Everything of the header that is about the task.
+/// Everything of the header that is about the current task.
 #[inline(always)]
-pub fn describe(task: u64, out: &mut Task) {
+pub fn describe(current: Current, out: &mut Task) {
+    let task = current.typed();
     out.id = exec_key(task);
-    out.parent = exec_key(at(task + offset!(task_real_parent)));
-    out.tid = at(task + offset!(task_pid));
+    out.parent = exec_key(task.follow(offset!(task_real_parent)));
+    out.tid = task.load(offset!(task_pid));
     // Without CONFIG_AUDIT there is neither, which reads as "not set".
-    out.loginuid = field(task, offset!(task_loginuid)).unwrap_or(u32::MAX);
-    out.session = field(task, offset!(task_sessionid)).unwrap_or(u32::MAX);
-    into(&mut out.comm, task + offset!(task_comm));
+    out.loginuid = task.field(offset!(task_loginuid)).unwrap_or(u32::MAX);
+    out.session = task.field(offset!(task_sessionid)).unwrap_or(u32::MAX);
+    into(&mut out.comm, current.address() + offset!(task_comm));
     // SAFETY: the helper has no preconditions.
     out.cgroup = unsafe { bpf_get_current_cgroup_id() };
     credentials(task, out);
     executable(task, out);
-    let signal: u64 = at(task + offset!(task_signal));
-    let tty: u64 = field(signal, offset!(signal_tty)).unwrap_or(0);
-    // Without one the address is none, which reads as zeros.
-    into(&mut out.tty, if tty == 0 { 0 } else { tty + offset!(tty_name) });
-    out.flags = flags(at(task + offset!(task_flags)));
+    terminal(task, out);
+    out.flags = flags(task.load(offset!(task_flags)));
+}
+
+#[inline(always)]
+fn terminal(task: Typed, out: &mut Task) {
+    out.tty = [0; 16];
+    if offset!(signal_tty) == ABSENT as u64 || offset!(tty_name) == ABSENT as u64 {
+        return;
+    }
+    let tty = task.follow(offset!(task_signal)).follow(offset!(signal_tty));
+    // Most processes of a server have none.
+    if !tty.is_null() {
+        into(&mut out.tty, tty.address() + offset!(tty_name));
+    }
 }
 
 fn flags(kernel: u32) -> u32 {
@@ -117,29 +140,41 @@ fn flags(kernel: u32) -> u32 {
 }
 
 #[inline(always)]
-fn credentials(task: u64, out: &mut Task) {
-    let real: u64 = at(task + offset!(task_real_cred));
-    out.uid = at(real + offset!(cred_uid));
-    out.gid = at(real + offset!(cred_gid));
-    out.euid = at(real + offset!(cred_euid));
-    out.egid = at(real + offset!(cred_egid));
-    let effective: u64 = at(task + offset!(task_cred));
-    out.fsuid = at(effective + offset!(cred_fsuid));
+fn credentials(task: Typed, out: &mut Task) {
+    let real = task.follow(offset!(task_real_cred));
+    if !real.is_null() {
+        out.uid = real.load(offset!(cred_uid));
+        out.gid = real.load(offset!(cred_gid));
+        out.euid = real.load(offset!(cred_euid));
+        out.egid = real.load(offset!(cred_egid));
+    }
+    let effective = task.follow(offset!(task_cred));
+    if !effective.is_null() {
+        out.fsuid = effective.load(offset!(cred_fsuid));
+    }
 }
 
 #[inline(always)]
-fn executable(task: u64, out: &mut Task) {
-    let mm: u64 = at(task + offset!(task_mm));
-    let file: u64 = if mm == 0 { 0 } else { at(mm + offset!(mm_exe_file)) };
-    if file == 0 {
-        out.exe_inode = 0;
-        out.exe_device = 0;
+fn executable(task: Typed, out: &mut Task) {
+    out.exe_inode = 0;
+    out.exe_device = 0;
+    let mm = task.follow(offset!(task_mm));
+    if mm.is_null() {
         return;
     }
-    let inode: u64 = at(file + offset!(file_inode));
-    let sb: u64 = at(inode + offset!(inode_sb));
-    out.exe_inode = at(inode + offset!(inode_ino));
-    out.exe_device = at(sb + offset!(super_dev));
+    let file = mm.follow(offset!(mm_exe_file));
+    if file.is_null() {
+        return;
+    }
+    let inode = file.follow(offset!(file_inode));
+    if inode.is_null() {
+        return;
+    }
+    out.exe_inode = inode.load(offset!(inode_ino));
+    let sb = inode.follow(offset!(inode_sb));
+    if !sb.is_null() {
+        out.exe_device = sb.load(offset!(super_dev));
+    }
 }
 
 /// `tgid` of a task.
@@ -173,8 +208,8 @@ pub fn exit_status(task: u64) -> i32 {
 
 /// Is the task the leader of its process, that is, a process and not a thread?
 #[inline(always)]
-pub fn is_process(task: u64) -> bool {
-    at::<u32>(task + offset!(task_pid)) == at::<u32>(task + offset!(task_tgid))
+pub fn is_process(task: Typed) -> bool {
+    task.load::<u32>(offset!(task_pid)) == task.load::<u32>(offset!(task_tgid))
 }
 
 /// `ns.inum` of a task's mount namespace; 0 = not known.

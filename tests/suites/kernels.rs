@@ -1,0 +1,98 @@
+//! The sensor on this kernel: it loads, and hangs on all that the kernel offers. Natively and on every kernel of
+//! `[package.metadata.vm]`.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use graven_tests::programs::{self, AGENT};
+use graven_tests::skip;
+use serde_json::Value;
+
+const SUITE: &str = "kernels";
+
+/// There is no sensor without these.
+const ALWAYS: [&str; 4] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sys_exit"];
+
+/// Where the kernel sets an inode's time: what changed, whatever the call.
+const INODE_TIME: [&str; 3] = ["ctime_ns_xchg", "ctime_xchg_skip", "inode_set_ctime_to_ts"];
+
+/// The first kernel that has them.
+const INODE_TIME_SINCE: (u32, u32) = (6, 13);
+
+/// How the name of the hook begins that sees requests handed in. Its tracepoint has another name since 6.3, and a
+/// kernel may be built without it.
+const IO_URING: &str = "io_uring";
+
+/// The sensor is loaded once for all tests; the words of what went wrong.
+static REPORT: OnceLock<Result<Value, String>> = OnceLock::new();
+
+/// What `doctor` says of this kernel; none if nobody may ask.
+fn report() -> Result<Option<&'static Value>> {
+    if skip::needs_root(SUITE) {
+        return Ok(None);
+    }
+    match REPORT.get_or_init(|| doctor().map_err(|error| format!("{error:#}"))) {
+        Ok(report) => Ok(Some(report)),
+        Err(words) => {
+            let error = anyhow!("{words}");
+            if skip::is_refused(SUITE, &error) { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+fn doctor() -> Result<Value> {
+    let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
+    let text = ended.text()?;
+    serde_json::from_str(text).with_context(|| format!("not JSON: {text}"))
+}
+
+/// `(6, 12)` of `6.12.118+deb13-cloud-amd64`.
+fn version(release: &str) -> Result<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => bail!("{release} is no kernel's release"),
+    }
+}
+
+fn hooks(report: &Value) -> Result<&Vec<Value>> {
+    report["hooks"].as_array().filter(|hooks| !hooks.is_empty()).context("no hooks in the report")
+}
+
+fn is_attached(report: &Value, name: &str) -> Result<bool> {
+    let hook = hooks(report)?.iter().find(|hook| hook["name"] == name);
+    let hook = hook.with_context(|| format!("doctor does not know {name}: {report:#}"))?;
+    hook["attached"].as_bool().with_context(|| format!("{name} is neither attached nor not: {hook}"))
+}
+
+#[test]
+fn the_sensor_hangs_on_all_that_this_kernel_has() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    let running = rustix::system::uname().release().to_string_lossy().into_owned();
+    ensure!(report["kernel"] == running.as_str(), "on {running} doctor speaks of {}", report["kernel"]);
+    for name in ALWAYS {
+        ensure!(is_attached(report, name)?, "{name} is not attached: {report:#}");
+    }
+    let since = version(&running)? >= INODE_TIME_SINCE;
+    for name in INODE_TIME {
+        ensure!(is_attached(report, name)? == since, "{name} on {running}: {report:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_not_attached_says_why_and_what_is_not_seen() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    let mut names = hooks(report)?.iter().filter_map(|hook| hook["name"].as_str());
+    ensure!(names.any(|name| name.starts_with(IO_URING)), "nothing of io_uring: {report:#}");
+    for hook in hooks(report)? {
+        let says = |key: &str| hook[key].as_str().is_some_and(|text| !text.trim().is_empty());
+        ensure!(says("name") && says("without_it"), "{hook}");
+        ensure!(hook["attached"] == true || says("reason"), "no reason: {hook}");
+        ensure!(
+            hook["attached"] == false || hook["reason"].is_null(),
+            "attached, with a reason not to be: {hook}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! auditd beside the agent, by the same rules: the protected places for writes and attributes, and every exec.
+//!
+//! Its own configuration and log; the kernel's audit state is as it was found when this ends, whatever happens. One
+//! thing stays until the machine is started anew: processes that are started after audit was once enabled take
+//! a slower way into the kernel. So it is measured last, and between its slices a rule `never,task` keeps it
+//! from the processes that are started then. Never: anything where audit is in use already.
+
+use super::grounds::{Grounds, Work};
+use super::modes::{FileSystem, Place};
+use super::process;
+use super::tracer::{Taken, Tracer, idle};
+use crate::apt;
+use crate::children::TICK;
+use crate::daemon::Daemon;
+use crate::fault;
+use crate::repo::Repo;
+use crate::stages::Stage;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The package.
+const PACKAGE: &str = "auditd";
+/// Marks our rules and their records.
+const KEY: &str = "graven-bench";
+/// Records that the kernel holds for the daemon: what Debian's rules ask for.
+const BACKLOG: u64 = 8192;
+/// How long the daemon may take until the kernel knows it.
+const READY: Duration = Duration::from_secs(10);
+/// The rule that keeps audit from processes started from then on; some systems have it from the start.
+const NEVER: [&str; 2] = ["-a", "never,task"];
+/// Folders beside PATH where administrators' programs lie.
+const SBIN: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// auditd and auditctl, wherever they are.
+pub(crate) struct Programs {
+    auditd: PathBuf,
+    auditctl: PathBuf,
+    /// Libraries of an unpacked package.
+    libraries: OsString,
+}
+
+impl Programs {
+    /// Those installed; else, if they may be, those unpacked before.
+    pub(crate) fn find(repo: &Repo, also_unpacked: bool) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let installed = std::env::split_paths(&path).chain(SBIN.map(PathBuf::from));
+        let unpacked = also_unpacked.then(|| unpacked(&folder(repo).join("root"))).flatten();
+        let mut places = installed.map(|folder| (folder, OsString::new())).chain(unpacked);
+        places.find_map(|(folder, libraries)| {
+            let [auditd, auditctl] = ["auditd", "auditctl"].map(|name| folder.join(name));
+            (auditd.is_file() && auditctl.is_file()).then_some(Self { auditd, auditctl, libraries })
+        })
+    }
+
+    /// Fetches the package and unpacks it below `target`: installing it would start a daemon.
+    pub(crate) fn fetch(repo: &Repo, stage: &mut Stage) -> Result<Self> {
+        if !apt::available() {
+            return Err(fault::host("this machine has no apt: install auditd, then run again"));
+        }
+        apt::unpack(stage, &folder(repo), || {
+            let names = apt::missing_with(&[PACKAGE]);
+            let packages: Option<Vec<_>> = names.iter().map(|name| apt::show(name)).collect();
+            packages.filter(|all| !all.is_empty()).context("the package lists do not have auditd")
+        })?;
+        Self::find(repo, true).context("the package auditd has no auditd")
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        crate::cargo::clean(&mut command);
+        if !self.libraries.is_empty() {
+            command.env("LD_LIBRARY_PATH", &self.libraries);
+        }
+        command
+    }
+
+    /// Runs `auditctl` and gives what it said.
+    fn control(&self, words: &[&str]) -> Result<String> {
+        let mut command = self.command(&self.auditctl);
+        let output = command.args(words).stdin(Stdio::null()).output().context("cannot start auditctl")?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        anyhow::ensure!(output.status.success(), "auditctl {}: {}", words.join(" "), said.trim());
+        Ok(said)
+    }
+
+    /// One number of `auditctl -s`.
+    fn state(&self, name: &str) -> Result<u64> {
+        let said = self.control(&["-s"])?;
+        number(&said, name).with_context(|| format!("auditctl -s has no {name}: {said}"))
+    }
+
+    /// Why audit must be left alone; none if it is free.
+    pub(crate) fn in_use(&self) -> Result<Option<&'static str>> {
+        let said = self.control(&["-s"])?;
+        let value = |name| number(&said, name).unwrap_or(0);
+        Ok(match (value("enabled"), value("pid")) {
+            (0, 0) if self.has_none()? || self.has_never()? => None,
+            (0, 0) => Some("the kernel has audit rules"),
+            (_, 0) => Some("audit is enabled"),
+            _ => Some("an audit daemon runs"),
+        })
+    }
+
+    fn has_none(&self) -> Result<bool> {
+        Ok(self.control(&["-l"])?.trim() == "No rules")
+    }
+
+    /// Only that one.
+    fn has_never(&self) -> Result<bool> {
+        Ok(self.control(&["-l"])?.trim() == NEVER.join(" "))
+    }
+}
+
+fn folder(repo: &Repo) -> PathBuf {
+    repo.toolchain().join("audit")
+}
+
+fn unpacked(root: &Path) -> Option<(PathBuf, OsString)> {
+    let tuple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries = ["usr/lib", "lib"].map(|lib| root.join(lib).join(&tuple));
+    let folder = ["usr/sbin", "sbin"].map(|sbin| root.join(sbin)).into_iter().find(|sbin| sbin.is_dir())?;
+    Some((folder, std::env::join_paths(libraries).ok()?))
+}
+
+/// The number behind a name, in lines `name number`.
+fn number(said: &str, name: &str) -> Option<u64> {
+    let mut lines = said.lines().map(str::split_ascii_whitespace);
+    lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok()).flatten())
+}
+
+/// The daemon, running; dropped, everything is as it was found.
+pub(crate) struct Audit {
+    programs: Programs,
+    rules: Vec<Vec<String>>,
+    log: PathBuf,
+    daemon: Daemon,
+    backlog: u64,
+    /// The rule was there before.
+    never: bool,
+    /// The kernel's count, and the log's length, when recording began.
+    lost: u64,
+    from: u64,
+}
+
+impl Audit {
+    /// Starts the daemon; nothing is recorded yet. The caller has seen that audit is not in use.
+    pub(crate) fn start(programs: Programs, work: &Work, grounds: &Grounds) -> Result<Self> {
+        let folder = work.folder.join("audit");
+        fs::create_dir_all(folder.join("plugins.d")).context("cannot make a folder for auditd")?;
+        let log = folder.join("audit.log");
+        fs::write(folder.join("auditd.conf"), configuration(&folder)).context("cannot write auditd.conf")?;
+        let (backlog, never) = (programs.state("backlog_limit")?, programs.has_never()?);
+        let mut command = programs.command(&programs.auditd);
+        command.args(["-n", "-s", "nochange", "-c"]).arg(&folder);
+        let daemon = Daemon::start("auditd", command, folder.join("auditd.log"))?;
+        let mut audit =
+            Self { programs, rules: rules(grounds), log, daemon, backlog, never, lost: 0, from: 0 };
+        audit.wait()?;
+        audit.programs.control(&["-b", &BACKLOG.to_string()])?;
+        audit.rest()?;
+        Ok(audit)
+    }
+
+    /// Until the kernel knows the daemon.
+    fn wait(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        while self.programs.state("pid")? != u64::from(self.daemon.pid()) {
+            self.daemon.still_runs()?;
+            anyhow::ensure!(begin.elapsed() < READY, "auditd runs, but the kernel does not know it");
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// No rules but the one that keeps audit from processes started now.
+    fn rest(&self) -> Result<()> {
+        self.programs.control(&["-e", "0"])?;
+        self.programs.control(&["-D"])?;
+        self.programs.control(&NEVER).map(drop)
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        self.programs.control(&["-e", "0"])?;
+        self.programs.control(&["-D"])?;
+        self.programs.control(&["-b", &self.backlog.to_string()])?;
+        if self.never {
+            self.programs.control(&NEVER)?;
+        } else {
+            println!(
+                "audit was on: until this machine is started anew, processes take a slower way into the kernel \
+                 (`auditctl {}` spares those started after it)",
+                NEVER.join(" ")
+            );
+        }
+        self.daemon.stop().map(drop)
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        if let Err(error) = self.restore() {
+            eprintln!("audit may still be on: {error:#}; `auditctl -e 0` and `auditctl -D` end it");
+        }
+    }
+}
+
+impl Tracer for Audit {
+    fn begin(&mut self, _stage: &mut Stage) -> Result<()> {
+        self.daemon.still_runs()?;
+        self.from = fs::metadata(&self.log).context("auditd has no log")?.len();
+        self.lost = self.programs.state("lost")?;
+        self.programs.control(&["-D"])?;
+        for rule in &self.rules {
+            let words: Vec<&str> = rule.iter().map(String::as_str).collect();
+            self.programs.control(&words)?;
+        }
+        self.programs.control(&["-e", "1"])?;
+        idle(self)
+    }
+
+    fn end(&mut self, _stage: &mut Stage) -> Result<Taken> {
+        self.programs.control(&["-e", "0"])?;
+        idle(self)?;
+        let lost = self.programs.state("lost")?.saturating_sub(self.lost);
+        self.rest()?;
+        let (stored, bytes) = count(&self.log, self.from)?;
+        Ok(Taken { stored, lost, bytes })
+    }
+
+    /// The daemon, then the kernel's thread that hands it the records.
+    fn processes(&self) -> Result<Vec<u32>> {
+        Ok([self.daemon.pid()].into_iter().chain(process::named("kauditd")).collect())
+    }
+
+    fn links(&self) -> usize {
+        0
+    }
+}
+
+/// Events with our key behind a place in the log, and bytes there. One event has several lines, and exactly one
+/// of this type.
+fn count(log: &Path, from: u64) -> Result<(u64, u64)> {
+    let mut file = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let bytes = file.metadata()?.len().saturating_sub(from);
+    file.seek(SeekFrom::Start(from))?;
+    let mut events = 0;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line?;
+        let is_ours = line.windows(KEY.len()).any(|word| word == KEY.as_bytes());
+        events += u64::from(line.starts_with(b"type=SYSCALL ") && is_ours);
+    }
+    Ok((events, bytes))
+}
+
+/// What the bench's policy protects and records, as auditctl takes it.
+fn rules(grounds: &Grounds) -> Vec<Vec<String>> {
+    let own = FileSystem::ALL.map(|system| grounds.folder(system, Place::Protected).display().to_string());
+    let folders = ["/usr", "/etc"].map(str::to_owned).into_iter().chain(own);
+    let rule = |words: &[&str]| {
+        let all = [&["-a", "always,exit", "-F", "arch=b64"], words, &["-k", KEY]].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let change = |folder: String| rule(&["-F", &format!("dir={folder}"), "-F", "perm=wa"]);
+    folders.map(change).chain([rule(&["-S", "execve,execveat"])]).collect()
+}
+
+/// Debian's, with a log that is neither rotated nor ever full, and no plug-ins.
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "local_events = yes\nwrite_logs = yes\nlog_file = {folder}/audit.log\nlog_group = root\n\
+         log_format = ENRICHED\nflush = INCREMENTAL_ASYNC\nfreq = 50\nmax_log_file = 1024\nnum_logs = 0\n\
+         max_log_file_action = IGNORE\nspace_left = 75\nspace_left_action = IGNORE\nadmin_space_left = 50\n\
+         admin_space_left_action = IGNORE\ndisk_full_action = IGNORE\ndisk_error_action = IGNORE\n\
+         priority_boost = 4\nname_format = NONE\nq_depth = 2000\noverflow_action = IGNORE\n\
+         plugin_dir = {folder}/plugins.d\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_by_their_whole_name() {
+        let said = "enabled 0\nfailure 1\npid 0\nbacklog_limit 64\nlost 7\nbacklog 3\nloginuid_immutable 0 unlocked\n";
+        assert_eq!(number(said, "backlog"), Some(3));
+        assert_eq!(number(said, "backlog_limit"), Some(64));
+        assert_eq!(number(said, "loginuid_immutable"), Some(0));
+        assert_eq!(number(said, "pi"), None);
+    }
+
+    #[test]
+    fn only_our_system_calls_are_events() -> Result<()> {
+        let log = std::env::temp_dir().join(format!("graven-xtask-audit-{}", std::process::id()));
+        let text = format!(
+            "type=SYSCALL msg=audit(1:1): syscall=87 key=\"{KEY}\"\ntype=CWD msg=audit(1:1): cwd=\"/{KEY}\"\n\
+             type=SYSCALL msg=audit(1:2): syscall=87 key=\"other\"\n"
+        );
+        fs::write(&log, &text)?;
+        let (whole, behind) = (count(&log, 0), count(&log, 20));
+        fs::remove_file(&log)?;
+        assert_eq!(whole?, (1, text.len() as u64));
+        assert_eq!(behind?, (0, text.len() as u64 - 20));
+        Ok(())
+    }
+
+    #[test]
+    fn a_package_that_was_not_unpacked_is_not_found() {
+        assert_eq!(unpacked(Path::new("/nowhere")), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! Rounds: every mode without the agent and every mode with it, the order changing.
+
+use super::grounds::Grounds;
+use super::load::{Load, Slice};
+use super::modes::Mode;
+use super::process;
+use super::tracer::{Taken, Tracer};
+use crate::children::{TICK, interrupted};
+use crate::fault::Fault;
+use crate::stages::Stage;
+use anyhow::Result;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Some thousand operations of even the slowest mode that is no program start, and short against the drift of
+/// a machine.
+const SLICE: Duration = Duration::from_millis(400);
+
+/// How long is waited for others who trace this kernel to end.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A round is done again when somebody traced meanwhile, at most so often.
+const AGAIN: u32 = 10;
+
+/// What is needed for a slice.
+#[derive(Clone, Copy)]
+pub(crate) struct Bench<'a> {
+    pub load: &'a Load,
+    pub grounds: &'a Grounds,
+}
+
+/// One mode's slices of one round.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Pair {
+    pub untraced: Slice,
+    pub traced: Slice,
+}
+
+/// One mode, all rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    #[serde(serialize_with = "name")]
+    pub mode: &'static Mode,
+    pub pairs: Vec<Pair>,
+}
+
+fn name<S: serde::Serializer>(mode: &&'static Mode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(mode.name)
+}
+
+impl Bench<'_> {
+    /// All rounds, and what was recorded in their traced halves.
+    pub(crate) fn rounds(
+        self,
+        tracer: &mut dyn Tracer,
+        modes: &[&'static Mode],
+        number: u32,
+        stage: &mut Stage,
+    ) -> Result<(Vec<Row>, Taken)> {
+        let mut rows: Vec<Row> = modes.iter().map(|mode| Row { mode, pairs: Vec::new() }).collect();
+        let mut taken = Taken::default();
+        for round in 0..number {
+            let (untraced, traced) = if round.is_multiple_of(2) {
+                let untraced = self.untraced(modes, stage)?;
+                (untraced, self.traced(tracer, modes, stage, &mut taken)?)
+            } else {
+                let traced = self.traced(tracer, modes, stage, &mut taken)?;
+                (self.untraced(modes, stage)?, traced)
+            };
+            for ((row, untraced), traced) in rows.iter_mut().zip(untraced).zip(traced) {
+                row.pairs.push(Pair { untraced, traced });
+            }
+        }
+        Ok((rows, taken))
+    }
+
+    fn untraced(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
+        for _ in 0..AGAIN {
+            alone(stage)?;
+            let slices = self.slices(modes, stage)?;
+            if process::tracers().is_empty() {
+                return Ok(slices);
+            }
+        }
+        Err(disturbed())
+    }
+
+    fn traced(
+        self,
+        tracer: &mut dyn Tracer,
+        modes: &[&'static Mode],
+        stage: &mut Stage,
+        sum: &mut Taken,
+    ) -> Result<Vec<Slice>> {
+        for _ in 0..AGAIN {
+            alone(stage)?;
+            tracer.begin(stage)?;
+            let slices = self.slices(modes, stage)?;
+            let only = process::tracers().len() == tracer.links();
+            let taken = tracer.end(stage)?;
+            if only {
+                sum.stored += taken.stored;
+                sum.lost += taken.lost;
+                sum.bytes += taken.bytes;
+                return Ok(slices);
+            }
+        }
+        Err(disturbed())
+    }
+
+    fn slices(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
+        let mut slices = Vec::new();
+        for mode in modes {
+            stage.moves();
+            slices.push(self.load.slice(mode, self.grounds, SLICE)?);
+        }
+        Ok(slices)
+    }
+}
+
+fn disturbed() -> anyhow::Error {
+    let who = process::tracers().join(", ");
+    anyhow::anyhow!("another process traces this kernel again and again ({who}): end it, then again")
+}
+
+/// Waits until nobody traces this kernel.
+pub(crate) fn alone(stage: &mut Stage) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let tracers = process::tracers();
+        if tracers.is_empty() {
+            return Ok(());
+        }
+        if interrupted() {
+            return Err(Fault::Interrupted.into());
+        }
+        if begin.elapsed() > PATIENCE {
+            let who = tracers.join(", ");
+            anyhow::bail!("{who} traces this kernel too, so nothing here is untraced: end it, then again");
+        }
+        stage.moves();
+        std::thread::sleep(TICK);
+    }
+}
