@@ -31,8 +31,9 @@ pub const MODIFIED: u32 = 8192;
 pub const UNCOVERED: u32 = 4096;
 /// One `modify` a program run and inode in this time, ns.
 pub const MODIFY_INTERVAL: u64 = 1_000_000_000;
-/// Refused attempts of one program run that are recorded in a second: more are one program trying again.
-pub const REFUSALS: u32 = 64;
+/// Refused attempts of one program run that the agent is told of in a second, where they are folded by directory: more
+/// are a flood, and counted.
+pub const REFUSALS: u32 = 1024;
 /// Program runs whose refusals are counted; the least used one is forgotten.
 pub const REFUSING: u32 = 1024;
 /// Rows of what was lost: who, where, what. More are counted without these.

@@ -49,10 +49,11 @@ pub extern "C" fn set(count: u32) -> u32 {
     0
 }
 
-/// FS_XFLAG_IMMUTABLE and FS_XFLAG_APPEND (linux/fs.h) as the bits of FS_IOC_SETFLAGS, which records have.
+/// FS_XFLAG_IMMUTABLE, APPEND, SYNC, NOATIME and NODUMP (linux/fs.h) as the bits of FS_IOC_SETFLAGS, which records
+/// have (fileattr_fill_xflags).
 #[inline(always)]
 fn of_xflags(flags: u32) -> u32 {
-    (flags & 0x18) << 1
+    (flags & 0x18) << 1 | (flags & 0x20) >> 2 | (flags & 0x40) << 1 | (flags & 0x80) >> 1
 }
 
 #[inline(always)]

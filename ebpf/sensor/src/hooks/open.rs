@@ -26,9 +26,9 @@ use crate::kernel::slot::Slot;
 use crate::kernel::task::Current;
 use crate::place::{self, is_touched};
 
-const O_ACCMODE: u64 = 3;
-const O_CREAT: u64 = 0o100;
-const O_EXCL: u64 = 0o200;
+pub const O_ACCMODE: u64 = 3;
+pub const O_CREAT: u64 = 0o100;
+pub const O_EXCL: u64 = 0o200;
 const O_TRUNC: u64 = 0o1000;
 /// What creat(2) is short for.
 const CREAT: u64 = O_CREAT | O_TRUNC | 1;

@@ -13,10 +13,10 @@ use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::op::what;
 use graven_abi::syscalls::{entry, uring as requests};
 
-use super::open::reads_only;
+use super::open::{O_ACCMODE, O_CREAT, O_EXCL, reads_only};
 use super::uring;
 use crate::emit::{emit, ring_of};
-use crate::kernel::file::{AT_FDCWD, FMODE_WRITE};
+use crate::kernel::file::{AT_FDCWD, FMODE_CREATED, FMODE_WRITE};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::{at, copy, field};
@@ -88,7 +88,10 @@ fn open(scratch: &mut Scratch, command: u64) {
     describe(scratch, command, offset!(io_open_dfd), offset!(io_open_filename));
     let (_, event) = scratch.record::<Open>();
     *event = Open { outcome: REPORTED, flags: flags as u32, ..Open::default() };
-    event.mode = if flags & 3 != 0 { FMODE_WRITE } else { 0 };
+    let writes = if flags & O_ACCMODE != 0 { FMODE_WRITE } else { 0 };
+    // With both, the open makes the file or fails.
+    let makes = if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL { FMODE_CREATED } else { 0 };
+    event.mode = writes | makes;
     copy(&mut event.file, scratch.facts());
     emit::<Open>(scratch, kind::OPEN, ring_of(class::KEEP));
 }
