@@ -68,7 +68,7 @@ pub extern "C" fn opened(count: u32) -> u32 {
     let slot = if count == 0 { None } else { Slot::current() };
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     if scratch.result() < 0 {
-        return refused(scratch);
+        return claimed(scratch, outcome::REFUSED);
     }
     match slot {
         Some(slot) => {
@@ -87,8 +87,14 @@ pub extern "C" fn opened(count: u32) -> u32 {
 fn record(scratch: &mut Scratch, slot: Option<&mut Slot>) {
     let file = File::of_descriptor(Current::get().address(), scratch.result() as u64);
     let Some(slot) = slot else {
-        if let Some(file) = file {
-            write(scratch.owner(), file.0, EXISTED);
+        match file {
+            Some(file) if agrees(scratch, file) => {
+                write(scratch.owner(), file.0, EXISTED);
+            }
+            // Nothing, or a file that this call would not have opened: what was opened is known by its name only.
+            _ => {
+                claimed(scratch, outcome::REPORTED);
+            }
         }
         return;
     };
@@ -162,9 +168,9 @@ fn agrees(scratch: &Scratch, file: File) -> bool {
     asked & O_ACCMODE == u64::from(file.flags()) & O_ACCMODE && (!makes || file.mode() & FMODE_CREATED != 0)
 }
 
-/// Forbidden: there is no file object, only what the caller asked for.
+/// There is no file object, only what the caller asked for.
 #[inline(always)]
-fn refused(scratch: &mut Scratch) -> u32 {
+fn claimed(scratch: &mut Scratch, sure: u32) -> u32 {
     let asked = flags(scratch);
     // openat2 asks for reading too, and its flags are not to be had for certain.
     let asked = if asked == UNKNOWN { 0 } else { asked };
@@ -174,7 +180,7 @@ fn refused(scratch: &mut Scratch) -> u32 {
     event.mode = if asked & O_ACCMODE != 0 { FMODE_WRITE } else { 0 };
     event.flags = asked as u32;
     event.truncated = 0;
-    event.outcome = outcome::REFUSED;
+    event.outcome = sure;
     event.device = 0;
     event.padding = 0;
     emit::<Open>(scratch, kind::OPEN, ring_of(class::KEEP));

@@ -71,8 +71,8 @@ pub fn running(current: Current) -> i32 {
     if current.kernel_thread() {
         return -1;
     }
-    let worker: u64 = field(current.address(), offset!(task_worker)).unwrap_or(0);
-    let work: u64 = field(worker, offset!(worker_work)).unwrap_or(0);
+    let worker: u64 = field(current.address(), offset!(task_worker_private)).unwrap_or(0);
+    let work: u64 = field(worker, offset!(worker_cur_work)).unwrap_or(0);
     if work == 0 || offset!(request_work) == u64::from(ABSENT) {
         return maps::submitted();
     }
