@@ -8,16 +8,13 @@ use serde_json::Value;
 use crate::programs::{self, AGENT};
 use crate::record::Expected;
 
-/// The tracepoints that name what really changed.
-const WITNESSES: [&str; 3] = ["ctime_ns_xchg", "ctime_xchg_skip", "inode_set_ctime_to_ts"];
-
 /// True when changes are seen by inode, whoever makes them: then a success is confirmed, and names are the
 /// kernel's. Else a path call is `reported` under the name that the caller gave, and writes are seen only of the
 /// calls that the sensor looks at.
 pub fn of_changes() -> bool {
     static SEEN: OnceLock<bool> = OnceLock::new();
-    *SEEN.get_or_init(|| match attached() {
-        Ok(hooks) => WITNESSES.iter().all(|name| hooks.iter().any(|hook| hook == name)),
+    *SEEN.get_or_init(|| match witnessed() {
+        Ok(witnessed) => witnessed,
         Err(error) => {
             eprintln!("taken for a kernel that shows all: {error:#}");
             true
@@ -30,10 +27,9 @@ pub fn sees(expected: &Expected) -> bool {
     of_changes() || expected.by_call()
 }
 
-fn attached() -> Result<Vec<String>> {
+/// What the agent's doctor says of the tracepoints that name what really changed.
+fn witnessed() -> Result<bool> {
     let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
     let report: Value = serde_json::from_str(ended.text()?)?;
-    let hooks = report["hooks"].as_array().context("doctor names no hooks")?;
-    let attached = hooks.iter().filter(|hook| hook["attached"] == true);
-    Ok(attached.filter_map(|hook| hook["name"].as_str().map(str::to_owned)).collect())
+    report["witnessed"].as_bool().context("doctor does not say whether changes are witnessed")
 }

@@ -67,3 +67,28 @@ fn a_file_that_is_opened_by_its_handle_when_no_name_of_it_is_in_memory_is_record
         Ok(())
     })
 }
+
+#[test]
+fn a_protected_file_that_is_changed_by_a_name_outside_is_recorded_though_its_own_is_not_in_memory()
+-> Result<()> {
+    true_scene("outside", |scene| {
+        let file = scene.file("file")?;
+        let link = scene.stage().outside("outside")?.join("link");
+        std::fs::hard_link(&file, &link)?;
+        let inode = file.metadata()?.ino();
+        rustix::fs::sync();
+        let acted = match scene.actor().act(&words!["drop-names", "then", "append", link, "after\n"]) {
+            Ok(acted) => acted,
+            Err(error) => {
+                skipped("disconnected", &format!("names cannot be dropped here: {error:#}"));
+                return Ok(());
+            }
+        };
+        let records = records(scene, &acted)?;
+        let own: Vec<_> =
+            records.iter().filter(|record| record.number("/unmapped/file/inode") == Some(inode)).collect();
+        ensure!(!own.is_empty(), "no record names inode {inode}: {records:#?}");
+        ensure!(own.iter().all(|record| record.0["is_alert"] == true), "{own:#?}");
+        Ok(())
+    })
+}

@@ -227,23 +227,3 @@ fn a_file_opened_by_its_handle_has_its_path() -> Result<()> {
         Ok(())
     })
 }
-
-#[test]
-fn calls_without_a_kind_of_their_own_are_modifications() -> Result<()> {
-    scene("others", |scene| {
-        for (call, words) in
-            [("truncate", &["1"][..]), ("ftruncate", &["2"]), ("utime", &["0"]), ("utimensat", &["0", "0"])]
-        {
-            let file = scene.file(call)?;
-            let mut arguments = vec![OsStr::new(call), file.as_os_str()];
-            arguments.extend(words.iter().map(OsStr::new));
-            let acted = scene.actor().act(&arguments)?;
-            let mut expected = vec![Expected::new("modify", activity::UPDATE, &file)];
-            if call == "ftruncate" {
-                expected.insert(0, Expected::new("open", activity::UPDATE, &file));
-            }
-            scene.expect(acted, expected);
-        }
-        Ok(())
-    })
-}

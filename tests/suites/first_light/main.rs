@@ -1,6 +1,6 @@
 //! On the real kernel, with the real agent and central log: every kind of change of a protected place is a
 //! violation with the real path, the process, its ancestors, its user and the policy's entry, exactly once;
-//! what changes nothing is no record; what the sensor cannot decode is said.
+//! what changes nothing is no record.
 //!
 //! All tests share one agent; each has a directory of its own.
 
@@ -8,7 +8,6 @@ mod calls;
 mod writes;
 mod renames;
 mod programs;
-mod uncovered;
 mod hostile;
 mod shown;
 mod agent;

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use graven_tests::record::{Expected, Record, activity};
-use graven_tests::shared::on_stage;
-use serde_json::Value;
 
-use crate::{SUITE, scene};
+use crate::scene;
 
 #[test]
 fn a_rename_into_and_out_of_the_protected_place_has_both_paths() -> Result<()> {
@@ -99,19 +97,6 @@ fn the_name_by_which_a_linked_file_is_changed_is_the_one_in_the_record() -> Resu
         let acted =
             scene.actor().act(&[OsStr::new("open"), inside.as_os_str(), OsStr::new("1"), OsStr::new("0")])?;
         scene.expect(acted, vec![Expected::new("open", activity::UPDATE, &inside)]);
-        Ok(())
-    })
-}
-
-/// A file has one inode and many names. Which of the others is protected is not known where the filter decides.
-#[test]
-fn that_a_name_outside_may_be_of_a_protected_file_is_said_at_the_start() -> Result<()> {
-    on_stage(SUITE, |stage| {
-        stage.fence()?;
-        let starts = stage.central.events(&["--kind", "start"])?;
-        let said = starts.iter().flat_map(|record| record.list("/unmapped/uncovered"));
-        let said: Vec<&str> = said.filter_map(Value::as_str).collect();
-        ensure!(said.iter().any(|line| line.contains("hard link of a protected one")), "{said:#?}");
         Ok(())
     })
 }

@@ -105,8 +105,7 @@ fn a_line_for_people_names_what_who_from_where_and_why() -> Result<()> {
         ensure!(line.lines().count() == 1, "{line}");
         let (process, parent) = (format!("graven-actor[{}]", acted.pid), format!("[{}]", std::process::id()));
         let path = made.to_str().context("not text")?;
-        for word in ["HIGH", "create", path, &process, "nobody", &parent, "rule \"watched\"", "is protected"]
-        {
+        for word in ["HIGH", "mkdir", path, &process, "nobody", &parent, "rule \"watched\"", "is protected"] {
             ensure!(line.contains(word), "{word} is not in: {line}");
         }
         Ok(())

@@ -187,7 +187,7 @@ pub(crate) fn inode_flags_are_recorded_as_asked_for(take: &mut Take<'_, '_>) -> 
         attr("flags", activity::ATTRIBUTES, &file).with("/unmapped/requested/flags", serde_json::Value::Null);
     let expected = vec![by(changed(&file, "0x20")), by(without)];
     if let Some(why) = take.scene.act_if_there(&words, expected)? {
-        crate::skipped("ioctl", &why);
+        crate::skipped("newer_calls", &why);
     }
     // The same in a `struct file_attr`, with FS_XFLAG_NODUMP.
     let attributes = format!("0x80{}", "00".repeat(23));

@@ -87,7 +87,7 @@ impl Take<'_, '_> {
     fn newer(&mut self, call: &str, operands: &[OsString], expected: Expected) -> Result<()> {
         let expected = vec![expected.by(self.entry.name(), call)];
         if let Some(why) = self.scene.act_if_there(&words(call, operands), expected)? {
-            skipped(call, &why);
+            skipped("newer_calls", &why);
         }
         Ok(())
     }

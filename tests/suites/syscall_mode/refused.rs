@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use graven_tests::actor::NOBODY;
-use graven_tests::record::{Expected, Record, activity};
+use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
+use graven_tests::wait::until;
 use graven_tests::words;
 
 use crate::scene;
@@ -124,33 +125,31 @@ fn a_running_program_that_is_opened_for_writing_is_recorded_as_refused() -> Resu
     })
 }
 
-/// `tries` refused calls of one process: how many records, and how many calls they stand for.
-fn folded(scene: &Scene<'_>, path: &Path, tries: usize) -> Result<(usize, u64)> {
-    let mut words = Vec::new();
-    for n in 0..tries {
-        if n > 0 {
-            words.extend(words!["then"]);
-        }
-        words.extend(words!["--error", DENIED, "open", path, "1", "0"]);
-    }
-    let acted = scene.actor().as_user(NOBODY).act(&words)?;
-    scene.stage().fence()?;
-    let records = scene.stage().records(path)?;
-    let own: Vec<&Record> = records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
-    for record in &own {
-        ensure!(record.kind() == "open" && record.text("/unmapped/outcome") == "refused", "{:#}", record.0);
-    }
-    let calls = own.iter().map(|record| 1 + record.number("/unmapped/folded").unwrap_or_default());
-    Ok((own.len(), calls.sum()))
-}
-
 #[test]
 fn refusals_of_one_kind_in_one_directory_are_folded_and_none_is_forgotten() -> Result<()> {
     const TRIES: usize = 200;
     scene("folded", |scene| {
         let (_, file) = closed(scene, "closed")?;
-        let (records, calls) = folded(scene, &file, TRIES)?;
-        ensure!(calls == TRIES as u64, "{calls} of {TRIES} refusals are recorded");
+        let mut words = words!["--error", DENIED, "open", file, "1", "0"].to_vec();
+        for _ in 1..TRIES {
+            words.extend(words!["then", "--error", DENIED, "open", file, "1", "0"]);
+        }
+        let acted = scene.actor().as_user(NOBODY).act(&words)?;
+        let mut last = (0, 0);
+        // The first is told at once, those that follow when they have been counted for a while.
+        let told = until("the records of all refusals", || {
+            let mut own = scene.stage().records(&file)?;
+            own.retain(|record| record.pid() == Some(acted.pid.into()));
+            for record in &own {
+                ensure!(record.kind() == "open", "{:#}", record.0);
+                ensure!(record.text("/unmapped/outcome") == "refused", "{:#}", record.0);
+            }
+            let calls = own.iter().map(|record| 1 + record.number("/unmapped/folded").unwrap_or_default());
+            last = (own.len(), calls.sum::<u64>());
+            Ok((last.1 >= TRIES as u64).then_some(last))
+        });
+        let (records, calls) = told.with_context(|| format!("{} records of {} refusals", last.0, last.1))?;
+        ensure!(calls == TRIES as u64, "{calls} refusals are told of {TRIES}");
         ensure!(records < TRIES / 10, "{records} records of {TRIES} refusals");
         Ok(())
     })

@@ -80,5 +80,26 @@ pub(crate) fn a_mapping_for_writing_is_recorded_and_so_is_the_first_store(
         // The store is no call.
         Expected::modify(&file).with("/unmapped/entry", serde_json::Value::Null).witnessed(),
     ];
-    take.scene.act(&words!["open", file, "2", "0", "then", "map", "@1", "then", "store", "65"], expected)
+    take.scene.act(&words!["open", file, "2", "0", "then", "map", "@1", "then", "store", "65"], expected)?;
+    // A mapping that becomes writable later is seen by what is stored there.
+    let file = take.scene.file("later")?;
+    let expected = vec![
+        Expected::new("open", activity::UPDATE, &file).by(entry, "open"),
+        Expected::modify(&file).with("/unmapped/entry", serde_json::Value::Null).witnessed(),
+    ];
+    let words = words![
+        "open",
+        file,
+        "2",
+        "0",
+        "then",
+        "map-to-read",
+        "@1",
+        "then",
+        "make-writable",
+        "then",
+        "store",
+        "65"
+    ];
+    take.scene.act(&words, expected)
 }
