@@ -97,18 +97,26 @@ impl Call {
         self.entry
     }
 
+    /// By its number in the 64-bit or the 32-bit table.
+    pub fn numbered(entry: Entry, number: usize) -> Option<Self> {
+        table(entry).iter().find(|call| call.number == number).copied()
+    }
+
     /// By its name in the table of an entry.
     pub fn named(entry: Entry, name: &str) -> Option<Self> {
-        let table: &[Self] = match entry {
-            Entry::Native | Entry::X32 => native::CALLS,
-            Entry::Compat => compat::CALLS,
-        };
-        let mut call = *table.iter().find(|call| call.name == name)?;
+        let mut call = *table(entry).iter().find(|call| call.name == name)?;
         if entry == Entry::X32 {
             call.entry = entry;
             call.number = X32_BIT | own_number(name).unwrap_or(call.number);
         }
         Some(call)
+    }
+}
+
+fn table(entry: Entry) -> &'static [Call] {
+    match entry {
+        Entry::Native | Entry::X32 => native::CALLS,
+        Entry::Compat => compat::CALLS,
     }
 }
 
@@ -154,8 +162,7 @@ mod tests {
                 crate::skip::say("syscall_header", "the kernel's headers (linux-libc-dev) are not installed");
                 return Ok(());
             };
-            let table: &[Call] = if entry == Entry::Compat { compat::CALLS } else { native::CALLS };
-            let known = table
+            let known = table(entry)
                 .iter()
                 .filter_map(|call| Some((Call::named(entry, call.name)?, header.get(call.name)?)));
             let known: Vec<_> = known.collect();

@@ -48,6 +48,14 @@ impl Driver {
         Ok(())
     }
 
+    /// One step that may fail: with this error number.
+    pub fn try_to(&mut self, words: &[OsString]) -> Result<Option<i32>> {
+        let Err(error) = self.tell(words) else { return Ok(None) };
+        let said = format!("{error:#}");
+        let number = said.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')'));
+        Ok(Some(number.and_then(|(number, _)| number.parse().ok()).ok_or(error)?))
+    }
+
     /// Ends it in order.
     pub fn end(mut self) -> Result<()> {
         drop(self.orders.take());

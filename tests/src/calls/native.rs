@@ -33,6 +33,7 @@ pub(super) static CALLS: &[Call] = &[
     call("fchown", 93, &[File, Number, Number]),
     call("lchown", 94, &[Text, Number, Number]),
     call("ptrace", 101, &[Number, Number, Number, Number]),
+    call("getpgid", 121, &[Number]),
     // With no times (0): now.
     call("utime", 132, &[Text, Number]),
     call("mknod", 133, &[Text, Number, Number]),

@@ -71,6 +71,8 @@ impl Hand {
                 Ok(_) => println!("ok"),
                 Err(error) => println!("{error:#}"),
             }
+            // Many steps would open more than a process may.
+            self.kept.clear();
         }
         Ok(0)
     }
