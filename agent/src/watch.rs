@@ -156,6 +156,7 @@ impl Watch {
         watch.own_record(Event::Start(start));
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
         watch.write(true);
+        crate::sys::give_back_memory();
         Ok((watch, collector))
     }
 
@@ -247,6 +248,7 @@ impl Watch {
     }
 
     fn take(&mut self, records: &[Raw]) {
+        let now = Now::read();
         for raw in records {
             let judged = self.pipeline.judge(raw);
             if let Some(login) = self.pipeline.aside() {
@@ -254,7 +256,7 @@ impl Watch {
             }
             match judged {
                 Ok(Some(judged)) if is_ignored(&judged) => {}
-                Ok(Some(judged)) => self.sealer.push(judged, Now::read()),
+                Ok(Some(judged)) => self.sealer.push(judged, now),
                 Ok(None) => {}
                 Err(error) => tracing::error!("a record of the sensor could not be read: {error}"),
             }
@@ -457,9 +459,9 @@ fn lost_here(lost: &Losses) -> u64 {
 fn own_hash() -> Vec<u8> {
     use std::io::Read;
     let Ok(file) = std::fs::File::open("/proc/self/exe") else { return Vec::new() };
-    let mut bytes = Vec::new();
-    match file.take(MAX_BINARY).read_to_end(&mut bytes) {
-        Ok(_) => Sha256::digest(&bytes).to_vec(),
+    let mut hash = Sha256::new();
+    match std::io::copy(&mut file.take(MAX_BINARY), &mut hash) {
+        Ok(_) => hash.finalize().to_vec(),
         Err(_) => Vec::new(),
     }
 }

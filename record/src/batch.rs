@@ -1,5 +1,6 @@
 //! The public part of a frame: protobuf, then zstd.
 
+use std::cell::RefCell;
 use std::io::Read;
 
 use prost::Message;
@@ -67,7 +68,18 @@ fn compress(message: &impl Message, records: usize, shape: &Shape) -> Result<Vec
     }
     let plain = message.encode_to_vec();
     shape.check(&plain)?;
-    zstd::bulk::compress(&plain, LEVEL).map_err(BatchError::Compressed)
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(LEVEL).map_err(BatchError::Compressed)?),
+        };
+        compressor.compress(&plain).map_err(BatchError::Compressed)
+    })
+}
+
+thread_local! {
+    /// Its tables take longer to make than a frame to compress.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Reads the public part of a frame.

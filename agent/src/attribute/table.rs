@@ -244,10 +244,15 @@ impl Table {
         self.ended.push_back((at, key));
     }
 
-    /// Marks the whole process: its exit is worth a record.
+    /// Marks the process and its ancestors: their exits are worth a record. Whose run is marked has marked ancestors.
     pub(super) fn refer(&mut self, id: &ExecId) {
-        if let Some(run) = self.by_id.get(id).and_then(|key| self.runs.get_mut(key)) {
+        let mut next = self.by_id.get(id).copied();
+        while let Some(run) = next.and_then(|key| self.runs.get_mut(&key)).filter(|run| !run.referred) {
             run.referred = true;
+            next = match run.parent {
+                Parent::Run(key) => Some(key),
+                Parent::Kernel | Parent::Unknown => None,
+            };
         }
     }
 

@@ -221,7 +221,7 @@ fn protected(place: &Place, above: bool) -> String {
     if above {
         format!("{} is protected and moves with its directory", place.pattern)
     } else {
-        format!("{} is protected and no allow.write covers this path and writer", place.pattern)
+        place.reason.clone()
     }
 }
 
