@@ -3,11 +3,12 @@
 //! A parent is the program run that forked, as it was then: neither its exec, its end nor a new parent of
 //! the child (re-parenting, double fork) changes the chain.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cgroup::Group;
 use crate::decode::observed::{ExecId, Task};
+use crate::quick::QuickMap;
 
 /// Program runs kept. pid_max is 32,768 by default and an ancestor or two lives on for many of them.
 const RUNS: usize = 65_536;
@@ -118,10 +119,10 @@ pub(super) fn ticks(id: &ExecId) -> u64 {
 /// The process table.
 #[derive(Debug)]
 pub(super) struct Table {
-    runs: HashMap<Key, Run>,
-    by_id: HashMap<ExecId, Key>,
+    runs: QuickMap<Key, Run>,
+    by_id: QuickMap<ExecId, Key>,
     /// The latest run of each pid.
-    current: HashMap<u32, Key>,
+    current: QuickMap<u32, Key>,
     ended: VecDeque<(u64, Key)>,
     next: u64,
     bound: usize,
@@ -140,9 +141,9 @@ impl Default for Table {
 impl Table {
     fn bounded(bound: usize) -> Self {
         Self {
-            runs: HashMap::new(),
-            by_id: HashMap::new(),
-            current: HashMap::new(),
+            runs: QuickMap::default(),
+            by_id: QuickMap::default(),
+            current: QuickMap::default(),
             ended: VecDeque::new(),
             next: 0,
             bound,

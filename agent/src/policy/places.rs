@@ -1,6 +1,5 @@
 //! Which place of the policy a path lies in: the nearest `protect` or `mutable` decides.
 
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
 use graven_record::v1::Severity;
@@ -8,6 +7,7 @@ use graven_record::v1::Severity;
 use super::document::{Mutable, Protect};
 use super::host::{Host, anchor};
 use super::pattern::{Pattern, names};
+use crate::quick::QuickMap;
 
 /// What a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Places {
 /// Patterns by their leading names: a look-up costs one hash per name of the path, whatever the policy's size.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    by_prefix: HashMap<Vec<u8>, Vec<usize>>,
+    by_prefix: QuickMap<Vec<u8>, Vec<usize>>,
 }
 
 impl Index {
