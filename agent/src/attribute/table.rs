@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::cgroup::Group;
 use crate::decode::observed::{ExecId, Task};
 use crate::quick::QuickMap;
@@ -23,7 +25,7 @@ const TICK: u64 = 10_000_000;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Program {
     /// Host path; empty when unknown.
-    pub(super) exe: Vec<u8>,
+    pub(super) exe: Bytes,
     /// Device and inode of the executable, as the kernel names them; 0 when unknown.
     pub(super) device: u64,
     pub(super) inode: u64,
@@ -68,7 +70,7 @@ pub(super) struct Run {
     pub(super) id: ExecId,
     pub(super) parent: Parent,
     pub(super) program: Arc<Program>,
-    pub(super) comm: Vec<u8>,
+    pub(super) comm: Bytes,
     pub(super) kernel_thread: bool,
     pub(super) group: Arc<Group>,
     /// The cgroup id that `group` was read for.
@@ -91,7 +93,7 @@ impl Run {
             id,
             parent,
             program: Arc::default(),
-            comm: Vec::new(),
+            comm: Bytes::new(),
             kernel_thread: false,
             group: Arc::default(),
             group_id: 0,
