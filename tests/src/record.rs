@@ -225,7 +225,7 @@ impl Expected {
         self
     }
 
-    /// With this at a place of the record.
+    /// With this at a place of the record; null: there is nothing.
     pub fn with(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
         self.details.push((pointer, value.into()));
         self
@@ -283,8 +283,8 @@ impl Expected {
             ensure!(by == (*entry, call.as_str()), "{}: not by {entry} {call}: {said:#}", acted.said);
         }
         for (pointer, value) in &self.details {
-            let found = said.pointer(pointer);
-            ensure!(found == Some(value), "{}: {pointer} is not {value}: {said:#}", acted.said);
+            let found = said.pointer(pointer).unwrap_or(&Value::Null);
+            ensure!(found == value, "{}: {pointer} is not {value}: {said:#}", acted.said);
         }
         match self.is_violation {
             true => record.is_violation_by(acted, RULE),

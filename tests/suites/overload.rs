@@ -1,6 +1,7 @@
 //! More events than there is room for: what is lost is counted, with the directory and the process, and at full
 //! speed on an idle machine nothing is.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -8,6 +9,7 @@ use graven_tests::actor::{Actor, NOBODY};
 use graven_tests::place::Ground;
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
+use graven_tests::stage::Stage;
 use graven_tests::tally::Tally;
 use graven_tests::{skip, words};
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,9 +24,15 @@ fn actor() -> Result<Actor> {
     Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
 }
 
-/// A test in a directory of its own.
+/// A test in a directory of its own, alone: another's flood would take its room.
 fn scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
-    on_stage(SUITE, |stage| test(&mut Scene::new(stage, name, &actor()?)?))
+    alone(|stage| test(&mut Scene::new(stage, name, &actor()?)?))
+}
+
+fn alone(test: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    on_stage(SUITE, test)
 }
 
 /// Under emulation a tenth is enough of a flood.
@@ -40,7 +48,7 @@ fn a_flood_at_full_speed_is_recorded_whole() -> Result<()> {
 /// Where making a file takes no disk's time.
 #[test]
 fn a_flood_in_memory_is_recorded_or_counted_by_directory_and_process() -> Result<()> {
-    on_stage(SUITE, |stage| match stage.grounds().into_iter().find(|(ground, _)| *ground == Ground::Tmpfs) {
+    alone(|stage| match stage.grounds().into_iter().find(|(ground, _)| *ground == Ground::Tmpfs) {
         Some((_, folder)) => flood(&mut Scene::below(stage, folder, "memory", &actor()?)?),
         None => {
             skip::say("overload::memory", "there is no tmpfs to protect");

@@ -42,7 +42,7 @@ pub(crate) fn room_that_is_made_or_taken_is_a_modification(take: &mut Take<'_, '
 
 /// The actor opens the file; then the one change by that call.
 fn written(take: &Take<'_, '_>, file: &Path, call: &str) -> Vec<Expected> {
-    let changed = Expected::modify(file).with("/unmapped/operation", call).by(take.entry.name(), call);
+    let changed = Expected::modify(file).by(take.entry.name(), call);
     vec![Expected::new("open", activity::UPDATE, file), changed]
 }
 

@@ -1,6 +1,6 @@
 //! Deeds that are made to deceive who looks on.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,9 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
             flicker(here, there, hand.number(first)?, hand.number(count)?)?;
         }
         ("swap", [folder, benign, count]) => swap(folder.as_ref(), benign.as_ref(), hand.number(count)?)?,
+        ("swap-open", [file, benign, count]) => {
+            swap_open(file.as_ref(), benign.as_ref(), hand.number(count)?)?;
+        }
         ("shuttle", [inside, outside, count]) => {
             shuttle(inside.as_ref(), outside.as_ref(), hand.number(count)?)?
         }
@@ -84,10 +87,24 @@ fn flicker(here: &OsStr, there: &OsStr, first: usize, count: usize) -> Result<()
     })
 }
 
+/// O_WRONLY | O_CREAT | O_EXCL
+const MAKE: usize = 0o301;
+
 /// Makes files in a folder, while another thread puts another file in place of each descriptor as soon as it is
 /// there.
 fn swap(folder: &Path, benign: &Path, count: usize) -> Result<()> {
     let benign = File::options().write(true).open(benign)?;
+    exchanged(&benign, count, |number| Ok((text(folder.join(number.to_string()).as_os_str())?, MAKE)))
+}
+
+/// The same with one file that is there, and for writing only.
+fn swap_open(file: &Path, benign: &Path, count: usize) -> Result<()> {
+    let (benign, path) = (File::open(benign)?, text(file.as_os_str())?);
+    exchanged(&benign, count, |_| Ok((path.clone(), 1)))
+}
+
+/// Opens by path and flags.
+fn exchanged(benign: &File, count: usize, open: impl Fn(usize) -> Result<(CString, usize)>) -> Result<()> {
     let (openat, close, dup3) = (known("openat")?, known("close")?, known("dup3")?);
     // The lowest free number is the next one's.
     let next = File::open("/")?.as_raw_fd();
@@ -103,12 +120,11 @@ fn swap(folder: &Path, benign: &Path, count: usize) -> Result<()> {
             }
         });
         let made = (0..count).try_for_each(|number| {
-            let path = text(folder.join(number.to_string()).as_os_str())?;
-            // O_WRONLY | O_CREAT | O_EXCL
+            let (path, flags) = open(number)?;
             let arguments = [
                 Argument::Descriptor(syscalls::AT_FDCWD),
                 Argument::Text(&path),
-                Argument::Number(0o301),
+                Argument::Number(flags),
                 Argument::Number(0o644),
             ];
             let opened = syscalls::change(&openat, &arguments)?;
