@@ -7,6 +7,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(["proto/record.proto", "proto/wire.proto"], ["proto"])?;
     tonic_prost_build::configure()
+        // A record has a dozen of these, the same as the record before.
+        .bytes(".graven.record.v1.Process")
         .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(env::var_os("CARGO_FEATURE_SERVER").is_some())
         .emit_rerun_if_changed(false)

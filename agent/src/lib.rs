@@ -11,6 +11,7 @@ pub mod seal;
 pub mod spool;
 pub mod ship;
 
+mod quick;
 pub mod pipeline;
 pub mod roots;
 pub mod watch;

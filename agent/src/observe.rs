@@ -134,7 +134,7 @@ impl Printer {
         let record = v1::Record {
             sequence: self.sequence,
             time: now.wall.saturating_sub(now.boot.saturating_sub(judged.record.boot_time)),
-            ..judged.record.clone()
+            ..(*judged.record).clone()
         };
         let private: Vec<PrivateEntry> = judged
             .private

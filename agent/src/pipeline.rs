@@ -80,8 +80,8 @@ impl<H: Host> Pipeline<H> {
         } else if let Some(subject) = &judged.record.subject
             && !matches!(judged.record.event, Some(Event::Exit(_)))
         {
-            let runs = subject.process.iter().chain(&subject.ancestors);
-            runs.filter_map(|run| run.id.as_ref()).for_each(|id| self.attribution.refer(id));
+            let own = subject.process.as_ref().and_then(|run| run.id.as_ref());
+            own.into_iter().for_each(|id| self.attribution.refer(id));
         }
     }
 

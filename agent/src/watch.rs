@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use graven_record::batch::MAX_RECORDS;
 use graven_record::frame::{LossKind, Losses};
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Counters};
@@ -82,6 +83,8 @@ struct Watch {
     stored: u64,
     looked: u64,
     undecodable: u64,
+    /// Something was appended and not yet synced.
+    unsynced: bool,
     /// What the spool refuses.
     spool_says: Repeated,
     /// What the disk does not confirm.
@@ -145,6 +148,7 @@ impl Watch {
             stored: 0,
             looked: 0,
             undecodable: 0,
+            unsynced: false,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),
             guarded: [0; 2],
@@ -156,6 +160,7 @@ impl Watch {
         watch.own_record(Event::Start(start));
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
         watch.write(true);
+        crate::sys::give_back_memory();
         Ok((watch, collector))
     }
 
@@ -247,6 +252,8 @@ impl Watch {
     }
 
     fn take(&mut self, records: &[Raw]) {
+        let now = Now::read();
+        let mut pushed = 0;
         for raw in records {
             let judged = self.pipeline.judge(raw);
             if let Some(login) = self.pipeline.aside() {
@@ -254,7 +261,14 @@ impl Watch {
             }
             match judged {
                 Ok(Some(judged)) if is_ignored(&judged) => {}
-                Ok(Some(judged)) => self.sealer.push(judged, Now::read()),
+                Ok(Some(judged)) => {
+                    self.sealer.push(judged, now);
+                    // A frame's worth is sealed while it is warm, and does not wait in memory for the whole round.
+                    pushed += 1;
+                    if pushed % MAX_RECORDS == 0 {
+                        self.seal(false);
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => tracing::error!("a record of the sensor could not be read: {error}"),
             }
@@ -327,19 +341,23 @@ impl Watch {
         self.sealer.push(policy::own(self.pipeline.policy(), now.boot, event), now);
     }
 
-    /// Seals what is due (or everything), and puts it on the disk.
-    fn write(&mut self, everything: bool) {
-        let mut written = false;
+    /// Seals what is due (or everything) and appends it to the spool.
+    fn seal(&mut self, everything: bool) {
         loop {
             let now = Now::read();
             let sealed = if everything { self.sealer.rest(now) } else { self.sealer.ready(now) };
             match sealed {
-                Ok(Some(frame)) => written |= self.append(&frame, now),
+                Ok(Some(frame)) => self.unsynced |= self.append(&frame, now),
                 Ok(None) => break,
                 Err(error) => tracing::error!("{}", exit::in_one_line(&error)),
             }
         }
-        if written {
+    }
+
+    /// Seals what is due (or everything), and puts it on the disk.
+    fn write(&mut self, everything: bool) {
+        self.seal(everything);
+        if std::mem::take(&mut self.unsynced) {
             match self.spool.sync() {
                 Ok(()) => self.disk_says.well(),
                 Err(error) => {
@@ -457,9 +475,9 @@ fn lost_here(lost: &Losses) -> u64 {
 fn own_hash() -> Vec<u8> {
     use std::io::Read;
     let Ok(file) = std::fs::File::open("/proc/self/exe") else { return Vec::new() };
-    let mut bytes = Vec::new();
-    match file.take(MAX_BINARY).read_to_end(&mut bytes) {
-        Ok(_) => Sha256::digest(&bytes).to_vec(),
+    let mut hash = Sha256::new();
+    match std::io::copy(&mut file.take(MAX_BINARY), &mut hash) {
+        Ok(_) => hash.finalize().to_vec(),
         Err(_) => Vec::new(),
     }
 }

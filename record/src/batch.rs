@@ -1,5 +1,6 @@
 //! The public part of a frame: protobuf, then zstd.
 
+use std::cell::RefCell;
 use std::io::Read;
 
 use prost::Message;
@@ -65,9 +66,35 @@ fn compress(message: &impl Message, records: usize, shape: &Shape) -> Result<Vec
     if bytes > MAX_DECODED || records > MAX_RECORDS {
         return Err(BatchError::TooLarge { records, bytes });
     }
-    let plain = message.encode_to_vec();
-    shape.check(&plain)?;
-    zstd::bulk::compress(&plain, LEVEL).map_err(BatchError::Compressed)
+    KEPT.with_borrow_mut(|(compressor, plain)| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            None => compressor.insert(zstd::bulk::Compressor::new(LEVEL).map_err(BatchError::Compressed)?),
+        };
+        plain.clear();
+        plain.reserve(bytes);
+        message.encode_raw(plain);
+        if cfg!(debug_assertions) {
+            shape.check(plain)?;
+        }
+        let packed = compressor.compress(plain).map_err(BatchError::Compressed);
+        if plain.capacity() > MAX_KEPT {
+            *plain = Vec::new();
+        }
+        packed
+    })
+}
+
+/// Most bytes that are kept for the next frame: a hundred records of an ordinary kind fit.
+const MAX_KEPT: usize = 256 << 10;
+
+/// What the frame before was made with.
+type Kept = (Option<zstd::bulk::Compressor<'static>>, Vec<u8>);
+
+thread_local! {
+    /// The compressor's tables take longer to make than a frame takes to compress, and a buffer of this size given back
+    /// each time makes the allocator tidy up each time.
+    static KEPT: RefCell<Kept> = const { RefCell::new((None, Vec::new())) };
 }
 
 /// Reads the public part of a frame.

@@ -275,7 +275,7 @@ impl<H: Host> Attribution<H> {
         (subject, lost)
     }
 
-    /// A record of this process was kept: its exit will be worth a record too.
+    /// A record of this process was kept: its exit will be worth a record too, and those of its ancestors.
     pub fn refer(&mut self, id: &v1::ExecId) {
         self.processes.refer(&event::observed_id(id));
     }

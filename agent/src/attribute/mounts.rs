@@ -1,9 +1,9 @@
 //! The mount table of the initial mount namespace: from a file system's own path to the path on the host.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::decode::observed::DentryPath;
+use crate::quick::QuickMap;
 
 /// Mounts read: the kernel's own bound per namespace (fs.mount-max) is 100,000.
 const MOUNTS: usize = 100_000;
@@ -19,10 +19,12 @@ const DEPTH: usize = 2048;
 pub(super) struct Mounts {
     mounts: Vec<Mount>,
     /// Visible mounts of a device: deepest root first, then lowest id.
-    by_device: HashMap<u64, Vec<usize>>,
-    by_id: HashMap<u32, usize>,
+    by_device: QuickMap<u64, Vec<usize>>,
+    by_id: QuickMap<u32, usize>,
     /// What is mounted on a mount: mount id → mount point → mount.
-    on: HashMap<u32, HashMap<Vec<u8>, usize>>,
+    on: QuickMap<u32, QuickMap<Vec<u8>, usize>>,
+    /// Whether something is mounted at a path of so many bytes: most prefixes of a path need not be looked up.
+    lengths: Vec<bool>,
     top: Option<usize>,
     /// Lines that could not be read, or were beyond the bound.
     pub(super) unread: u64,
@@ -149,12 +151,15 @@ impl Mounts {
         for (at, mount) in self.mounts.iter().enumerate() {
             self.by_id.insert(mount.id, at);
             self.on.entry(mount.parent).or_default().insert(mount.point.clone(), at);
+            let length = mount.point.len();
+            self.lengths.resize(self.lengths.len().max(length + 1), false);
+            self.lengths[length] = true;
         }
         let is_top = |mount: &&Mount| mount.point == b"/" && !self.is_stacked(mount);
         self.top = self.mounts.iter().find(is_top).and_then(|mount| self.by_id.get(&mount.id).copied());
         let visible =
             self.mounts.iter().enumerate().filter(|(at, mount)| self.at_path(&mount.point) == Some(*at));
-        let mut by_device = HashMap::<u64, Vec<usize>>::new();
+        let mut by_device = QuickMap::<u64, Vec<usize>>::default();
         for (at, mount) in visible {
             by_device.entry(mount.device).or_default().push(at);
         }
@@ -177,7 +182,9 @@ impl Mounts {
         let mut at = self.stacked(self.top?, b"/");
         let ends = (1..path.len()).filter(|&end| path[end] == b'/').chain(std::iter::once(path.len()));
         for end in ends.take(DEPTH) {
-            at = self.stacked(at, &path[..end]);
+            if self.lengths.get(end) == Some(&true) {
+                at = self.stacked(at, &path[..end]);
+            }
         }
         Some(at)
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Counters;
 use super::groups::Groups;
 use super::host::{Exe, Facts, Host};
@@ -156,7 +158,7 @@ impl Processes {
         let known = before.map(|before| (before.group, before.group_id));
         (run.group, run.group_id) = self.groups.of_task(host, mounts, task, known);
         run.program = Arc::new(program);
-        run.comm.clone_from(&task.comm);
+        run.comm = Bytes::copy_from_slice(&task.comm);
         run.kernel_thread = task.kernel_thread;
         run.looked_up = true;
         self.table.add(run, seen.at)
@@ -196,7 +198,7 @@ impl Processes {
     fn agree(&mut self, host: &impl Host, mounts: &Mounts, key: Key, task: &Task, at: u64) {
         let Some(run) = self.table.run_mut(key) else { return };
         if run.comm != task.comm {
-            run.comm.clone_from(&task.comm);
+            run.comm = Bytes::copy_from_slice(&task.comm);
         }
         run.kernel_thread = task.kernel_thread;
         if run.program.contradicts(task) {
@@ -292,7 +294,7 @@ impl Processes {
 
     fn add_seed(&mut self, host: &impl Host, mounts: &Mounts, pid: u32, facts: &Facts) -> Key {
         let mut run = Run::seeded(pid, facts.start);
-        run.comm.clone_from(&facts.comm);
+        run.comm = Bytes::copy_from_slice(&facts.comm);
         run.kernel_thread = facts.kernel_thread;
         run.program = Arc::new(self.program_of(host, mounts, facts));
         (run.group, run.group_id) = self.groups.of_text(host, mounts, &facts.cgroup);
@@ -303,7 +305,7 @@ impl Processes {
         let exe = facts.exe.as_ref();
         let (arguments, cut) = head(&self.redactor.redact(&facts.arguments));
         Program {
-            exe: exe.map(|exe| exe_path(host, mounts, exe)).unwrap_or_default(),
+            exe: exe.map(|exe| exe_path(host, mounts, exe)).unwrap_or_default().into(),
             device: exe.map_or(0, |exe| exe.device),
             inode: exe.map_or(0, |exe| exe.inode),
             by_kernel: false,
@@ -336,7 +338,7 @@ fn program(mounts: &Mounts, task: &Task, file: &Inode, arguments: &[u8], cut: bo
         0 => (place::device(file), file.inode),
         inode => (task.exe_device, inode),
     };
-    Program { exe, device, inode, by_kernel: true, arguments, arguments_cut: cut || shortened }
+    Program { exe: exe.into(), device, inode, by_kernel: true, arguments, arguments_cut: cut || shortened }
 }
 
 /// Whether facts of a pid are of the program that the kernel names. Where stat's device is not the kernel's

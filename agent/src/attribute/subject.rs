@@ -1,5 +1,6 @@
 //! The subject of a record, from the run and the task.
 
+use bytes::Bytes;
 use graven_record::v1;
 
 use super::event::exec_id;
@@ -25,12 +26,14 @@ pub(super) fn subject(
     let traces = Traces {
         kernel_thread: task.kernel_thread,
         group: &run.group,
-        ancestors: ancestors.iter().map(|run| run.program.exe.as_slice()).collect(),
+        ancestors: ancestors.iter().map(|run| run.program.exe.as_ref()).collect(),
         tty: &task.tty,
     };
     let mut private = Vec::new();
     let mut own = process(run);
-    own.comm.clone_from(&task.comm);
+    if own.comm != task.comm {
+        own.comm = Bytes::copy_from_slice(&task.comm);
+    }
     own.kernel_thread = task.kernel_thread;
     if let Some((arguments, cut)) = arguments(followed, run, &seen.event) {
         private.push(arguments);

@@ -3,11 +3,14 @@
 //! A parent is the program run that forked, as it was then: neither its exec, its end nor a new parent of
 //! the child (re-parenting, double fork) changes the chain.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::cgroup::Group;
 use crate::decode::observed::{ExecId, Task};
+use crate::quick::QuickMap;
 
 /// Program runs kept. pid_max is 32,768 by default and an ancestor or two lives on for many of them.
 const RUNS: usize = 65_536;
@@ -22,7 +25,7 @@ const TICK: u64 = 10_000_000;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Program {
     /// Host path; empty when unknown.
-    pub(super) exe: Vec<u8>,
+    pub(super) exe: Bytes,
     /// Device and inode of the executable, as the kernel names them; 0 when unknown.
     pub(super) device: u64,
     pub(super) inode: u64,
@@ -67,7 +70,7 @@ pub(super) struct Run {
     pub(super) id: ExecId,
     pub(super) parent: Parent,
     pub(super) program: Arc<Program>,
-    pub(super) comm: Vec<u8>,
+    pub(super) comm: Bytes,
     pub(super) kernel_thread: bool,
     pub(super) group: Arc<Group>,
     /// The cgroup id that `group` was read for.
@@ -90,7 +93,7 @@ impl Run {
             id,
             parent,
             program: Arc::default(),
-            comm: Vec::new(),
+            comm: Bytes::new(),
             kernel_thread: false,
             group: Arc::default(),
             group_id: 0,
@@ -118,10 +121,10 @@ pub(super) fn ticks(id: &ExecId) -> u64 {
 /// The process table.
 #[derive(Debug)]
 pub(super) struct Table {
-    runs: HashMap<Key, Run>,
-    by_id: HashMap<ExecId, Key>,
+    runs: QuickMap<Key, Run>,
+    by_id: QuickMap<ExecId, Key>,
     /// The latest run of each pid.
-    current: HashMap<u32, Key>,
+    current: QuickMap<u32, Key>,
     ended: VecDeque<(u64, Key)>,
     next: u64,
     bound: usize,
@@ -140,9 +143,9 @@ impl Default for Table {
 impl Table {
     fn bounded(bound: usize) -> Self {
         Self {
-            runs: HashMap::new(),
-            by_id: HashMap::new(),
-            current: HashMap::new(),
+            runs: QuickMap::default(),
+            by_id: QuickMap::default(),
+            current: QuickMap::default(),
             ended: VecDeque::new(),
             next: 0,
             bound,
@@ -244,10 +247,15 @@ impl Table {
         self.ended.push_back((at, key));
     }
 
-    /// Marks the whole process: its exit is worth a record.
+    /// Marks the process and its ancestors: their exits are worth a record. Whose run is marked has marked ancestors.
     pub(super) fn refer(&mut self, id: &ExecId) {
-        if let Some(run) = self.by_id.get(id).and_then(|key| self.runs.get_mut(key)) {
+        let mut next = self.by_id.get(id).copied();
+        while let Some(run) = next.and_then(|key| self.runs.get_mut(&key)).filter(|run| !run.referred) {
             run.referred = true;
+            next = match run.parent {
+                Parent::Run(key) => Some(key),
+                Parent::Kernel | Parent::Unknown => None,
+            };
         }
     }
 

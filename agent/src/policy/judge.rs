@@ -27,7 +27,7 @@ pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
         event: Some(seen.event),
         ..v1::Record::default()
     };
-    Judged { record, lane, private: seen.private }
+    Judged { record: Box::new(record), lane, private: seen.private }
 }
 
 /// Judges a record of the logger itself: it has no subject, and always goes into the protected lane.
@@ -38,7 +38,7 @@ pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
         event: Some(event),
         ..v1::Record::default()
     };
-    Judged { record, lane: Lane::Protected, private: Vec::new() }
+    Judged { record: Box::new(record), lane: Lane::Protected, private: Vec::new() }
 }
 
 /// A name is not everything: what the kernel found to be a protected inode is never ignored, wherever its name
@@ -221,7 +221,7 @@ fn protected(place: &Place, above: bool) -> String {
     if above {
         format!("{} is protected and moves with its directory", place.pattern)
     } else {
-        format!("{} is protected and no allow.write covers this path and writer", place.pattern)
+        place.reason.clone()
     }
 }
 

@@ -62,7 +62,7 @@ const DEFAULT: &str = include_str!("default.toml");
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     /// `sequence` and `time` are 0 until it is sealed.
-    pub record: v1::Record,
+    pub record: Box<v1::Record>,
     /// The stream that it goes into.
     pub lane: Lane,
     /// Values for private entries; `Process.arguments` is 1 + an index into them.

@@ -1,6 +1,5 @@
 //! Which place of the policy a path lies in: the nearest `protect` or `mutable` decides.
 
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
 use graven_record::v1::Severity;
@@ -8,6 +7,7 @@ use graven_record::v1::Severity;
 use super::document::{Mutable, Protect};
 use super::host::{Host, anchor};
 use super::pattern::{Pattern, names};
+use crate::quick::QuickMap;
 
 /// What a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,15 @@ pub(super) struct Place {
     pub(super) pattern: Pattern,
     pub(super) class: Class,
     pub(super) rule: String,
+    /// Why a change of it is a violation: said of each.
+    pub(super) reason: String,
+}
+
+impl Place {
+    fn new(pattern: Pattern, class: Class, rule: &str) -> Self {
+        let reason = format!("{pattern} is protected and no allow.write covers this path and writer");
+        Self { pattern, class, rule: rule.to_owned(), reason }
+    }
 }
 
 /// All places of a policy.
@@ -36,7 +45,7 @@ pub(super) struct Places {
 /// Patterns by their leading names: a look-up costs one hash per name of the path, whatever the policy's size.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    by_prefix: HashMap<Vec<u8>, Vec<usize>>,
+    by_prefix: QuickMap<Vec<u8>, Vec<usize>>,
 }
 
 impl Index {
@@ -71,11 +80,7 @@ impl Places {
         let mut places = Self::default();
         for entry in protect {
             for pattern in entry.paths.iter().flat_map(|pattern| variants(pattern, host)) {
-                places.push(Place {
-                    pattern,
-                    class: Class::Protect(entry.severity),
-                    rule: entry.name.clone(),
-                });
+                places.push(Place::new(pattern, Class::Protect(entry.severity), &entry.name));
             }
         }
         for entry in mutable {
@@ -90,7 +95,7 @@ impl Places {
                         ));
                         continue;
                     }
-                    places.push(Place { pattern, class: Class::Mutable, rule: entry.name.clone() });
+                    places.push(Place::new(pattern, Class::Mutable, &entry.name));
                 }
             }
         }

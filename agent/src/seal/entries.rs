@@ -17,6 +17,8 @@ pub(super) const MAX_RECORD: usize = 256 << 10;
 pub(super) struct Entries {
     values: Vec<Vec<u8>>,
     known: HashMap<(Option<ExecId>, Vec<u8>), u32>,
+    /// The run whose value was asked for last, and its index.
+    last: Option<(Option<ExecId>, u32)>,
 }
 
 impl Entries {
@@ -34,10 +36,18 @@ impl Entries {
 
     fn index(&mut self, id: Option<ExecId>, value: &[u8]) -> u32 {
         let values = &mut self.values;
-        *self.known.entry((id, value.to_vec())).or_insert_with(|| {
+        if let Some((last, index)) = self.last
+            && last == id
+            && values.get(index as usize - 1).is_some_and(|known| known == value)
+        {
+            return index;
+        }
+        let index = *self.known.entry((id, value.to_vec())).or_insert_with(|| {
             values.push(value.to_vec());
             u32::try_from(values.len()).unwrap_or(u32::MAX)
-        })
+        });
+        self.last = Some((id, index));
+        index
     }
 
     /// Each value with a salt of its own, so that nobody can test a guess against the root.
@@ -68,13 +78,14 @@ pub(super) fn fit(record: &mut Record, private: &mut [Vec<u8>]) -> Option<usize>
         private.iter_mut().for_each(|value| value.truncate(share));
         hidden = private.iter().map(Vec::len).sum();
     }
-    if prost::Message::encoded_len(record) > MAX_RECORD
+    let mut plain = prost::Message::encoded_len(record);
+    if plain > MAX_RECORD
         && let Some(subject) = &mut record.subject
     {
         subject.ancestors.clear();
         subject.ancestors_cut = true;
+        plain = prost::Message::encoded_len(record);
     }
-    let plain = prost::Message::encoded_len(record);
     (plain <= MAX_RECORD).then_some(plain + hidden)
 }
 

@@ -19,7 +19,7 @@ const MAX_QUEUE_BYTES: usize = 32 << 20;
 /// One waiting record.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
     pub(super) private: Vec<Vec<u8>>,
     /// Encoded, private values included.
     pub(super) bytes: usize,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn waiting(bytes: usize, since: u64, context: &Arc<Context>) -> Waiting {
-        Waiting { record: Record::default(), private: Vec::new(), bytes, since, context: Arc::clone(context) }
+        Waiting { record: Box::default(), private: Vec::new(), bytes, since, context: Arc::clone(context) }
     }
 
     #[test]

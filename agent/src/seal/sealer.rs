@@ -268,7 +268,7 @@ impl Sealer {
         let mut entries = Entries::default();
         records.extend(taken.into_iter().map(|Waiting { mut record, private, .. }| {
             entries.take(&mut record, &private);
-            record
+            *record
         }));
         for (record, sequence) in records.iter_mut().zip(head.last + 1..) {
             record.sequence = sequence;

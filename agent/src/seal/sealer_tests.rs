@@ -41,7 +41,7 @@ fn judged(lane: Lane, argument: &str) -> Judged {
         event: Some(Event::Exit(v1::Exit::default())),
         ..v1::Record::default()
     };
-    Judged { record, lane, private: vec![argument.as_bytes().to_vec()] }
+    Judged { record: Box::new(record), lane, private: vec![argument.as_bytes().to_vec()] }
 }
 
 fn rest(sealer: &mut Sealer, now: Now) -> Vec<Frame> {

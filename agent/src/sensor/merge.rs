@@ -4,7 +4,7 @@
 //! program may be interrupted between taking the time and handing the record over. One that comes later
 //! still is handed on at once, out of order; nothing is dropped.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::{Drained, Raw};
@@ -20,21 +20,47 @@ const TIME_AT: usize = 8;
 /// Records that wait for earlier ones.
 #[derive(Debug, Default)]
 pub struct Merge {
-    waiting: BinaryHeap<Reverse<(u64, u64)>>,
-    held: std::collections::HashMap<u64, Raw>,
+    waiting: BinaryHeap<Waiting>,
     next: u64,
 }
+
+/// The greatest is the earliest.
+#[derive(Debug)]
+struct Waiting {
+    time: u64,
+    number: u64,
+    raw: Raw,
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.time, other.number).cmp(&(self.time, self.number))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
 
 impl Merge {
     /// Adds a round and gives out, in order, what no earlier record can precede.
     pub fn add(&mut self, drained: Drained) -> Vec<Raw> {
         let until = if drained.complete { drained.before.saturating_sub(HOLD) } else { 0 };
         for raw in drained.records {
-            self.waiting.push(Reverse((time(&raw), self.next)));
-            self.held.insert(self.next, raw);
+            self.waiting.push(Waiting { time: time(&raw), number: self.next, raw });
             self.next += 1;
         }
-        self.release(if self.held.len() > MAX_HELD { u64::MAX } else { until })
+        self.release(if self.waiting.len() > MAX_HELD { u64::MAX } else { until })
     }
 
     /// Everything, in order: at stop.
@@ -44,12 +70,8 @@ impl Merge {
 
     fn release(&mut self, until: u64) -> Vec<Raw> {
         let mut out = Vec::new();
-        while let Some(Reverse((time, number))) = self.waiting.peek().copied() {
-            if time > until {
-                break;
-            }
-            self.waiting.pop();
-            out.extend(self.held.remove(&number));
+        while self.waiting.peek().is_some_and(|first| first.time <= until) {
+            out.extend(self.waiting.pop().map(|first| first.raw));
         }
         out
     }

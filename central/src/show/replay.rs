@@ -65,7 +65,7 @@ fn head(process: &Process<'_>, user: &str, look: Look) -> String {
 }
 
 fn name(program: &Program<'_>) -> String {
-    match program.process.comm.as_slice() {
+    match &*program.process.comm {
         [] => "?".to_owned(),
         comm => quoted(comm),
     }

@@ -64,7 +64,7 @@ impl Entry {
                 .unwrap_or_default(),
             process: process.and_then(|p| p.id),
             parent: subject.and_then(|s| s.ancestors.first()).and_then(|p| p.id),
-            exe: process.map(|p| p.exe.clone()).unwrap_or_default(),
+            exe: process.map(|p| p.exe.to_vec()).unwrap_or_default(),
             path,
             path2,
         }

@@ -105,6 +105,8 @@ offsets! {
     file_flags = "file"."f_flags",
     file_inode = "file"."f_inode",
     file_path = "file"."f_path",
+    file_private_data = "file"."private_data",
+    fs_context_root = "fs_context"."root",
     path_mnt = "path"."mnt",
     path_dentry = "path"."dentry",
     fs_pwd = "fs_struct"."pwd",

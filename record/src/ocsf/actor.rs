@@ -153,7 +153,7 @@ fn parents(scene: &Scene<'_>, at: &str, subject: &Subject, out: &mut Object) {
     let entities = chain.iter().enumerate();
     out.list("ancestry", entities.map(|(n, process)| entity(scene, &format!("{at}.ancestry[{n}]"), process)));
     let paths =
-        chain.iter().rev().chain(&subject.process).map(|p| p.exe.as_slice()).filter(|exe| !exe.is_empty());
+        chain.iter().rev().chain(&subject.process).map(|p| p.exe.as_ref()).filter(|exe| !exe.is_empty());
     let paths = paths.enumerate().map(|(n, exe)| scene.bytes(&format!("{at}.lineage[{n}]"), exe));
     out.list("lineage", paths.collect::<Vec<_>>());
 }

@@ -91,7 +91,7 @@ fn host(envelope: &Envelope<'_>) -> String {
 
 /// `comm[pid]`; a kernel thread's name in brackets, as ps shows it.
 fn program(process: &Process) -> String {
-    let name = match process.comm.as_slice() {
+    let name = match &*process.comm {
         [] => "?".to_owned(),
         comm => quoted(comm),
     };

@@ -171,6 +171,12 @@ pub(crate) fn a_mount_by_the_new_calls_is_recorded(take: &mut Take<'_, '_>) -> R
     if take.entry != graven_tests::calls::Entry::Native {
         return Ok(());
     }
+    // Which file system is known, and that the host has it mounted nowhere.
+    let reconfigured = Expected::somewhere("mount", activity::UPDATE)
+        .recorded()
+        .reported()
+        .with("/unmapped/mount/kind", "reconfigure")
+        .with("/unmapped/mount/initial_namespace", false);
     // fspick, FSCONFIG_SET_FLAG "ro", FSCONFIG_CMD_RECONFIGURE: what `mount -o remount,ro` does today.
     privately(
         take,
@@ -178,7 +184,7 @@ pub(crate) fn a_mount_by_the_new_calls_is_recorded(take: &mut Take<'_, '_>) -> R
             "mount", "none", place, "tmpfs", "0", "NULL", "then", "fspick", place, "0", "then", "fsconfig",
             "@3", "0", "ro", "NULL", "0", "then", "fsconfig", "@3", "7", "NULL", "NULL", "0",
         ],
-        vec![(elsewhere("mount", &place), "mount"), (elsewhere("reconfigure", &place), "fsconfig")],
+        vec![(elsewhere("mount", &place), "mount"), (reconfigured, "fsconfig")],
     )
 }
 

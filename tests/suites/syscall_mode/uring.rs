@@ -131,8 +131,8 @@ fn requests(way: &str) -> Result<()> {
 fn files(requests: &mut Requests<'_>) -> Result<()> {
     let folder = requests.scene.folder().to_owned();
     let new = requests.scene.path("openat");
-    // Whether it makes the file is not known yet.
-    let expected = Expected::new("open", activity::UPDATE, &new);
+    // With O_CREAT | O_EXCL it makes the file or fails.
+    let expected = Expected::new("open", activity::CREATE, &new);
     requests.asked("openat", &words![new, MAKE, "0644"], expected, &[&folder])?;
     let gone = requests.scene.file("unlinkat")?;
     let expected = Expected::new("unlink", activity::DELETE, &gone);

@@ -12,8 +12,11 @@ use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::op;
 
 use crate::emit::emit;
+use crate::kernel::dentry::Dentry;
+use crate::kernel::file::File;
 use crate::kernel::maps;
-use crate::kernel::read::copy;
+use crate::kernel::offset::offset;
+use crate::kernel::read::{self, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::{self, Current};
 use crate::place;
@@ -27,6 +30,17 @@ pub fn reconfigures(command: u64) -> bool {
     command == RECONFIGURE
 }
 
+/// The descriptor is a file system's context (fspick): the root of what it is about.
+#[inline(always)]
+fn context(scratch: &Scratch, current: u64) {
+    let shape = scratch.shape();
+    let Some(file) = File::of_descriptor(current, scratch.argument(shape.dirfd)) else { return };
+    let root = Dentry(read::at(file.private_data() + offset!(fs_context_root)));
+    if root.0 != 0 {
+        place::describe(scratch.owner(), root.inode(), root.0);
+    }
+}
+
 /// The call has ended. It goes to the `protected` ring: everything else that is recorded rests on it.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
@@ -36,8 +50,10 @@ pub extern "C" fn mounted(_count: u32) -> u32 {
     let current = Current::get().address();
     let shape = scratch.shape();
     *scratch.facts() = Facts::default();
-    // Without a path: the descriptor of a file system's context (fspick), which has none; or accounting off.
-    if shape.path != op::NONE && scratch.argument(shape.path) != 0 {
+    if shape.path == op::NONE {
+        context(scratch, current);
+    } else if scratch.argument(shape.path) != 0 {
+        // Without one: accounting is switched off.
         place::describe_first(scratch, 0);
     }
     let source = match shape.path2 {

@@ -50,6 +50,12 @@ impl File {
         at(self.0 + offset!(file_path) + offset!(path_dentry))
     }
 
+    /// What the file's own kind keeps with it.
+    #[inline(always)]
+    pub fn private_data(self) -> u64 {
+        at(self.0 + offset!(file_private_data))
+    }
+
     #[inline(always)]
     pub fn mount_id(self) -> u32 {
         mount_id(at(self.0 + offset!(file_path) + offset!(path_mnt)))

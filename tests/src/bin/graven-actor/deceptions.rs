@@ -153,7 +153,7 @@ fn shuttle(inside: &Path, outside: &Path, count: usize) -> Result<()> {
                 syscalls::change(&rename, &[Argument::Text(from), Argument::Text(to)])?;
                 moves.fetch_add(1, Ordering::SeqCst);
                 // Sometimes at once back, sometimes after a while.
-                (0..before % 7 * 40).for_each(|_| std::hint::spin_loop());
+                (0..before % 7 * 400).for_each(|_| std::hint::spin_loop());
             }
             anyhow::Ok(())
         });
