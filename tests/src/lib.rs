@@ -18,7 +18,6 @@ pub mod agent;
 
 pub mod actor;
 pub mod driver;
-pub mod audit;
 pub mod chance;
 pub mod record;
 pub mod stage;

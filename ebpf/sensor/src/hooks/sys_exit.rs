@@ -19,7 +19,7 @@ use graven_abi::counter;
 use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::{self, deed};
-use graven_abi::syscalls::{NEWEST, X32_FIRST, entry, ioctl};
+use graven_abi::syscalls::{NEWEST, X32_FIRST as FIRST, entry, ioctl};
 
 use super::{
     attr, bpf, create, mmap, modify, module, mount, open, rename, tamper, truncate, uncovered, unlink,
@@ -31,6 +31,8 @@ use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::kernel::task::{self, Current};
 
+/// Where x32's own block of calls begins.
+const X32_FIRST: i64 = FIRST as i64;
 /// AT_FDCWD.
 const AT_FDCWD: i32 = -100;
 /// EPERM, EACCES, ETXTBSY, EROFS: the kernel forbade it.
