@@ -45,3 +45,32 @@ impl Hasher for Quick {
         self.0 ^ (self.0 >> 32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::{BuildHasher, Hash};
+
+    use super::*;
+
+    fn hash(key: impl Hash) -> u64 {
+        BuildHasherDefault::<Quick>::default().hash_one(key)
+    }
+
+    #[test]
+    fn keys_that_follow_each_other_spread_over_places_and_tags() {
+        // The table takes seven bits from above and as many as it needs from below.
+        let hashes: Vec<u64> = (0..4096_u64).map(hash).collect();
+        let places: HashSet<u64> = hashes.iter().map(|hash| hash & 4095).collect();
+        let tags: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+        assert!(places.len() > 2000 && tags.len() == 128, "{} places, {} tags", places.len(), tags.len());
+    }
+
+    #[test]
+    fn names_differ_by_their_last_byte_and_by_their_length() {
+        let names: [&[u8]; 5] = [b"/etc", b"/etd", b"/etc/ssh", b"/etc/ssi", b"/etc/ssh/"];
+        let hashes: HashSet<u64> = names.iter().map(hash).collect();
+        assert_eq!(hashes.len(), names.len());
+        assert_eq!(hash(b"/usr".to_vec()), hash(&b"/usr"[..]), "a slice finds what a vector put there");
+    }
+}

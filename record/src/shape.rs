@@ -9,7 +9,7 @@ use crate::batch::{BatchError, MAX_RECORDS};
 /// Most ancestors of one record.
 pub(crate) const MAX_ANCESTORS: usize = 32;
 /// Most other paths of one record's files: more mounts of one directory than a host has.
-const MAX_ALIASES: usize = 192;
+pub(crate) const MAX_ALIASES: usize = 192;
 /// Most hooks, and lines of what is uncovered, in one frame: ten times what the sensor has.
 const MAX_LINES: usize = 1024;
 /// Most private entries of one frame: arguments of each record's process and of all its ancestors.

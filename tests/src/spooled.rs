@@ -103,3 +103,34 @@ fn segments(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_spool_has_nothing_in_it() -> Result<()> {
+        let spool = tempfile::tempdir()?;
+        std::fs::create_dir_all(spool.path().join("boot/protected"))?;
+        ensure!(Tally::of(spool.path())? == Tally::default());
+        std::fs::write(spool.path().join("boot/protected/00000001.seg"), "")?;
+        let tally = Tally::of(spool.path())?;
+        ensure!(tally.stored() == 0 && tally.counters.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_set_aside_and_what_is_no_frame_is_not_passed_over() -> Result<()> {
+        let spool = tempfile::tempdir()?;
+        let lane = spool.path().join("boot/activity");
+        std::fs::create_dir_all(&lane)?;
+        for (name, bytes) in [("00000001.damaged", ""), ("00000002.seg", "no frame, whatever it is")] {
+            let file = lane.join(name);
+            std::fs::write(&file, bytes)?;
+            let refused = Tally::of(spool.path());
+            ensure!(refused.is_err_and(|error| format!("{error:#}").contains(name)), "{name} is passed over");
+            std::fs::remove_file(&file)?;
+        }
+        Ok(())
+    }
+}
