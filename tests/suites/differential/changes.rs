@@ -76,6 +76,14 @@ pub(crate) struct Made {
     pub(crate) when: (u64, u64),
 }
 
+impl Made {
+    /// For messages.
+    pub(crate) fn said(&self) -> String {
+        let words = self.words.join(" ".as_ref());
+        format!("{} by {}: error {:?}", words.to_string_lossy(), self.pid, self.error)
+    }
+}
+
 pub(crate) struct Changes {
     chance: Chance,
     /// Protected; the last one is closed to nobody.

@@ -79,7 +79,7 @@ fn compare(made: &[Made], by_audit: &[Vec<Fact>], by_graven: &[Vec<Fact>]) -> Re
             let difference = Difference { side, fact, other, index, made, before: by_audit };
             match REASONS.iter().position(|reason| (reason.holds)(&difference)) {
                 Some(row) => *used.entry(row).or_default() += 1,
-                None => unexplained.push(format!("{:?}\n  {side:?} {fact:?}\n  {other:?}", made[index])),
+                None => unexplained.push(format!("{}\n  {side:?} {fact:?}\n  {other:?}", made[index].said())),
             }
         }
     }

@@ -116,7 +116,10 @@ fn whoever_acts_on_the_agents_processes_is_recorded() -> Result<()> {
         // PTRACE_SEIZE does not stop it, and ends with the actor.
         const SEIZE: u64 = 0x4206;
         let seize = SEIZE.to_string();
-        scene.act(&words!["ptrace", seize, watch, "0", "0"], vec![tamper("ptrace", SEIZE, &watch).reported()])?;
+        scene.act(
+            &words!["ptrace", seize, watch, "0", "0"],
+            vec![tamper("ptrace", SEIZE, &watch).reported()],
+        )?;
         let nobody = scene.actor().as_user(NOBODY);
         let expected = tamper("process_vm_writev", 0, &watch).refused();
         scene.act_by(&nobody, &words!["--error", "1", "write-into", watch], vec![expected])?;
