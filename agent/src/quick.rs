@@ -4,14 +4,14 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map of such keys.
-pub type QuickMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Quick>>;
+pub(crate) type QuickMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// An odd number whose bits are as good as random (2^64 divided by the golden ratio).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Multiplies and turns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quick(u64);
+pub(crate) struct Quick(u64);
 
 impl Quick {
     fn mix(&mut self, word: u64) {

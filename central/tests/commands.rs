@@ -96,7 +96,7 @@ fn fails(data: &Path, words: &[&str]) -> String {
 fn program(pid: u32, exec: u32, exe: &str) -> Process {
     let comm = exe.rsplit('/').next().unwrap().as_bytes().to_vec();
     let id = Some(ExecId { pid, start: u64::from(pid), exec });
-    Process { id, exe: exe.as_bytes().to_vec(), comm, ..Process::default() }
+    Process { id, exe: exe.as_bytes().to_vec().into(), comm: comm.into(), ..Process::default() }
 }
 
 fn by(process: Process, record: Record) -> Record {

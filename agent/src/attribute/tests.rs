@@ -170,7 +170,7 @@ fn exes(attributed: &Attributed) -> Vec<String> {
     let process = attributed.subject.process.iter();
     process
         .chain(&attributed.subject.ancestors)
-        .map(|process| String::from_utf8(process.exe.clone()).unwrap())
+        .map(|process| String::from_utf8(process.exe.to_vec()).unwrap())
         .collect()
 }
 

@@ -108,7 +108,7 @@ mod tests {
             Some(v1::Process { id: Some(v1::ExecId { pid: 7, start: 1, exec: 1 }), ..Default::default() });
         let subject = Some(v1::Subject { process, ..v1::Subject::default() });
         let event = Some(Event::Unlink(event));
-        let record = v1::Record { boot_time: at, subject, event, ..v1::Record::default() };
+        let record = Box::new(v1::Record { boot_time: at, subject, event, ..v1::Record::default() });
         Judged { record, lane: Lane::Protected, private: Vec::new() }
     }
 

@@ -6,7 +6,7 @@ use graven_record::v1::{self, Decision, Entry, File, Outcome, PathSource, Ring, 
 
 use super::document::Mode;
 use super::places::{Class, Place};
-use super::{Judged, Policy};
+use super::{Judged, Policy, kernel, program};
 use crate::attribute::Attributed;
 
 /// S_IFMT and S_IFDIR of `st_mode`.
@@ -78,11 +78,11 @@ fn is_told_otherwise(seen: &Attributed) -> bool {
 
 fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {
     match event {
-        Event::Exec(exec) => decide_exec(policy, subject, exec),
+        Event::Exec(exec) => program::decide(policy, subject, exec),
         Event::Exit(_) => (log("", ""), Lane::Activity),
-        Event::Mount(mount) => (decide_mount(policy, mount), Lane::Protected),
-        Event::Tamper(tamper) => (decide_tamper(policy, subject, tamper), Lane::Protected),
-        Event::Module(module) => (decide_module(policy, module), Lane::Protected),
+        Event::Mount(mount) => (kernel::mount(policy, mount), Lane::Protected),
+        Event::Tamper(tamper) => (kernel::tamper(policy, subject, tamper), Lane::Protected),
+        Event::Module(module) => (kernel::module(policy, module), Lane::Protected),
         Event::Login(login) if login.forgeable => {
             let reason = "a login user was set by a program that logs nobody in".to_owned();
             (alert(policy, Severity::Medium, "", reason), Lane::Protected)
@@ -94,53 +94,8 @@ fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) 
     }
 }
 
-/// A mount over a protected place hides or replaces it; in a namespace of its own it does so only there, as every
-/// container and many services do.
-fn decide_mount(policy: &Policy, mount: &v1::Mount) -> Verdict {
-    let target = mount.target.as_ref().map_or(&[][..], |file| &file.path);
-    let covered = match policy.places.nearest(target) {
-        Some(place) if matches!(place.class, Class::Protect(_)) => Some(place),
-        _ => policy.places.protected_below(target).filter(|_| covers(mount)),
-    };
-    match covered.map(|place| (place, place.class)) {
-        _ if !mount.initial_namespace => log("", "in a mount namespace of its own"),
-        Some((place, Class::Protect(severity))) => {
-            let reason = format!("{} is protected and what lies there is another thing now", place.pattern);
-            let reason = with_outcome(mount.outcome(), reason);
-            alert(policy, severity, &place.rule, reason)
-        }
-        _ => log("", "not over a protected place"),
-    }
-}
-
-/// Does this change what is seen below the target?
-fn covers(mount: &v1::Mount) -> bool {
-    use v1::MountKind::{Bind, Mount, Move, PivotRoot, Reconfigure, Remount, Unmount};
-    matches!(mount.kind(), Mount | Bind | Move | Unmount | Remount | Reconfigure | PivotRoot)
-}
-
-/// Nobody but the service manager has anything to do with the agent's processes.
-fn decide_tamper(policy: &Policy, subject: &Subject, tamper: &v1::Tamper) -> Verdict {
-    let manager = subject.process.as_ref().and_then(|process| process.id).is_some_and(|id| id.pid == 1);
-    // Signal 0 asks whether a process is there.
-    if tamper.operation == "signal" && (manager || tamper.number == 0) {
-        return log("", "as the service manager does");
-    }
-    let reason = "the agent itself was acted on".to_owned();
-    alert(policy, Severity::High, "", with_outcome(tamper.outcome(), reason))
-}
-
-fn decide_module(policy: &Policy, module: &v1::Module) -> Verdict {
-    let reason = match module.operation.as_str() {
-        "kexec" => "another kernel was prepared, which would run without these records",
-        "unload" => "code of the kernel was removed",
-        _ => return log("", "code of the kernel was loaded"),
-    };
-    alert(policy, Severity::High, "", with_outcome(module.outcome(), reason.to_owned()))
-}
-
 /// The reason, and how sure it is that it happened.
-fn with_outcome(outcome: Outcome, reason: String) -> String {
+pub(super) fn with_outcome(outcome: Outcome, reason: String) -> String {
     match outcome {
         Outcome::Refused => {
             format!("{reason}; the kernel refused the attempt")
@@ -266,54 +221,6 @@ fn may_be_directory(file: &File) -> bool {
     file.mode == 0 || file.mode & TYPE == DIRECTORY
 }
 
-fn decide_exec(policy: &Policy, subject: &Subject, exec: &v1::Exec) -> (Verdict, Lane) {
-    let rules = &policy.exec;
-    let nameless = exec.memfd || exec.deleted;
-    let file = exec.file.as_ref();
-    let path = file.map_or(&[][..], |file| &file.path);
-    if let Some((rule, severity)) = rules.allowed(path, subject).filter(|_| !nameless) {
-        let reason = "this program may run here".to_owned();
-        return (verdict(Decision::Log, severity, rule, reason), Lane::Activity);
-    }
-    let mut names =
-        std::iter::once(path).chain(file.iter().flat_map(|file| file.aliases.iter().map(Vec::as_slice)));
-    let (place, reason) = if exec.memfd && rules.deny_memfd {
-        ("memfd", "the program has no file: it was run from memory".to_owned())
-    } else if exec.deleted && rules.deny_deleted {
-        ("deleted", "the program's file has no name any more".to_owned())
-    } else if let Some(place) = names.find_map(|name| rules.denied(name)) {
-        (place, format!("programs in {place} are never part of the image"))
-    } else if let Some(place) = rules.denied(&exec.loaded).filter(|_| !exec.loaded.is_empty()) {
-        (
-            place,
-            format!("the dynamic loader was given a program in {place}, which is never part of the image"),
-        )
-    } else if let Some(place) = called_by(exec).and_then(|name| rules.denied(&name)) {
-        (place, format!("it was called by a name in {place}, and scripts there are never part of the image"))
-    } else {
-        return (log("", ""), Lane::Activity);
-    };
-    (alert(policy, rules.otherwise, &format!("exec.deny_from \"{place}\""), reason), Lane::Protected)
-}
-
-/// The name that execve was given, against the current directory, without `.` and `..`: of a script it is the only
-/// name there is, for the program that runs is its interpreter.
-fn called_by(exec: &v1::Exec) -> Option<Vec<u8>> {
-    if !exec.script.is_empty() {
-        return Some(exec.script.clone());
-    }
-    let names = exec.called_as.strip_prefix(b"/")?.split(|byte| *byte == b'/');
-    let mut whole: Vec<&[u8]> = Vec::new();
-    for name in names {
-        match name {
-            b"" | b"." => {}
-            b".." => drop(whole.pop()),
-            _ => whole.push(name),
-        }
-    }
-    Some([b"/", whole.join(&b'/').as_slice()].concat())
-}
-
 /// The logger's own state: not the policy's to soften, so `learn` does not apply.
 fn decide_own(policy: &Policy, event: &Event) -> Verdict {
     match event {
@@ -336,18 +243,18 @@ fn decide_own(policy: &Policy, event: &Event) -> Verdict {
     }
 }
 
-fn alert(policy: &Policy, severity: Severity, rule: &str, reason: String) -> Verdict {
+pub(super) fn alert(policy: &Policy, severity: Severity, rule: &str, reason: String) -> Verdict {
     match policy.mode {
         Mode::Alert => verdict(Decision::Alert, severity, rule, reason),
         Mode::Learn => verdict(Decision::Log, severity, rule, format!("learning, so no alert: {reason}")),
     }
 }
 
-fn log(rule: &str, reason: &str) -> Verdict {
+pub(super) fn log(rule: &str, reason: &str) -> Verdict {
     verdict(Decision::Log, Severity::Info, rule, reason.to_owned())
 }
 
-fn verdict(decision: Decision, severity: Severity, rule: &str, reason: String) -> Verdict {
+pub(super) fn verdict(decision: Decision, severity: Severity, rule: &str, reason: String) -> Verdict {
     Verdict { decision: decision.into(), severity: severity.into(), rule: rule.to_owned(), reason }
 }
 
@@ -543,8 +450,14 @@ severity = "low"
 
     fn certbot() -> Subject {
         Subject {
-            process: Some(Process { exe: b"/usr/bin/certbot".to_vec(), ..Process::default() }),
-            ancestors: vec![Process { exe: b"/usr/lib/systemd/systemd".to_vec(), ..Process::default() }],
+            process: Some(Process {
+                exe: bytes::Bytes::from_static(b"/usr/bin/certbot"),
+                ..Process::default()
+            }),
+            ancestors: vec![Process {
+                exe: bytes::Bytes::from_static(b"/usr/lib/systemd/systemd"),
+                ..Process::default()
+            }],
             unit: "certbot-renew.service".to_owned(),
             user: "root".to_owned(),
             ..Subject::default()
@@ -590,7 +503,7 @@ severity = "low"
     #[test]
     fn an_exec_allow_is_an_exception_for_one_program_of_one_parent() {
         let child_of = |parent: &str| Subject {
-            ancestors: vec![Process { exe: parent.into(), ..Process::default() }],
+            ancestors: vec![Process { exe: parent.to_owned().into(), ..Process::default() }],
             ..Subject::default()
         };
         let plugin = || Event::Exec(exec("/tmp/plugins/bridge"));

@@ -35,6 +35,8 @@ mod image;
 mod places;
 mod marks;
 mod rules;
+mod program;
+mod kernel;
 mod judge;
 mod fold;
 

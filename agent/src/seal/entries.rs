@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn huge_ancestors_are_cut_and_marked_and_a_huge_rest_is_refused() {
-        let ancestor = Process { exe: vec![b'/'; 100 << 10], ..Process::default() };
+        let ancestor = Process { exe: vec![b'/'; 100 << 10].into(), ..Process::default() };
         let mut huge = record(1, 0);
         huge.subject.as_mut().unwrap().ancestors = vec![ancestor; 32];
         assert!(fit(&mut huge, &mut []).is_some());

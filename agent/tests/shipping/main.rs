@@ -93,7 +93,8 @@ impl Host {
         for _ in 0..frames {
             let record =
                 v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
-            self.sealer.push(Judged { record: Box::new(record), lane, private: vec![b"x".to_vec()] }, Now::read());
+            self.sealer
+                .push(Judged { record: Box::new(record), lane, private: vec![b"x".to_vec()] }, Now::read());
             let frame = self.sealer.rest(Now::read()).unwrap().unwrap();
             self.spool.append(&frame).unwrap();
         }

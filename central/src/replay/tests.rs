@@ -16,7 +16,7 @@ const MS: u64 = 1_000_000;
 fn process(pid: u32, exec: u32, exe: &str) -> v1::Process {
     let comm = exe.rsplit('/').next().unwrap().as_bytes().to_vec();
     let id = Some(ExecId { pid, start: u64::from(pid) * MS, exec });
-    v1::Process { id, exe: exe.as_bytes().to_vec(), comm, ..v1::Process::default() }
+    v1::Process { id, exe: exe.as_bytes().to_vec().into(), comm: comm.into(), ..v1::Process::default() }
 }
 
 fn found(sequence: u64, at: u64, subject: Option<Subject>, record: Record) -> Found {

@@ -15,9 +15,9 @@ use graven_abi::{counter, filter::class};
 
 use crate::kernel::clock::now;
 use crate::kernel::maps::{count, next_sequence};
+use crate::kernel::overflow;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::task::{self, Current};
-use crate::overflow;
 
 #[map]
 static LIFE: RingBuf = RingBuf::with_byte_size(LIFE_RING, 0);

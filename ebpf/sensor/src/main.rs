@@ -20,7 +20,6 @@
 #![expect(internal_features, reason = "the one way to an XADD")]
 
 mod kernel;
-mod overflow;
 mod emit;
 mod filter;
 mod place;

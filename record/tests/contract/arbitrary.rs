@@ -28,6 +28,7 @@ fn run() -> BoxedStrategy<v1::ExecId> {
 fn process() -> BoxedStrategy<v1::Process> {
     (option::of(run()), bytes(), bytes(), any::<u64>(), any::<u64>(), any::<bool>(), 0_u32..6, any::<bool>())
         .prop_map(|(id, exe, comm, exe_device, exe_inode, kernel_thread, arguments, arguments_cut)| {
+            let (exe, comm) = (exe.into(), comm.into());
             v1::Process { id, exe, comm, exe_device, exe_inode, kernel_thread, arguments, arguments_cut }
         })
         .boxed()
@@ -119,7 +120,16 @@ fn change() -> BoxedStrategy<Event> {
     prop_oneof![
         (file(), number(), three, any::<u32>(), any::<u32>()).prop_map(
             |(file, outcome, (created, truncated, writable), flags, folded)| {
-                Event::Open(v1::Open { file, outcome, created, truncated, flags, writable, folded })
+                Event::Open(v1::Open {
+                    file,
+                    outcome,
+                    created,
+                    truncated,
+                    flags,
+                    writable,
+                    folded,
+                    node_device: u64::from(flags),
+                })
             }
         ),
         (file(), prop_oneof![text(), Just("write".to_owned())], any::<i32>(), any::<bool>()).prop_map(
@@ -317,7 +327,14 @@ fn verdict() -> BoxedStrategy<v1::Verdict> {
 pub(crate) fn record() -> BoxedStrategy<v1::Record> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
     let source = (any::<u32>(), number(), any::<u64>(), number(), text()).prop_map(
-        |(cpu, ring, ring_sequence, entry, call)| v1::Source { cpu, ring, ring_sequence, entry, call },
+        |(cpu, ring, ring_sequence, entry, call)| v1::Source {
+            cpu,
+            ring,
+            ring_sequence,
+            entry,
+            call,
+            error: cpu % 40,
+        },
     );
     let event = option::weighted(0.95, prop_oneof![change(), exec(), host(), own()]);
     (numbers, option::weighted(0.8, subject()), option::weighted(0.8, verdict()), option::of(source), event)

@@ -62,8 +62,8 @@ fn policy(version: &str) -> v1::Policy {
 pub(crate) fn process(pid: u32, exec: u32, exe: &[u8], comm: &[u8]) -> v1::Process {
     v1::Process {
         id: Some(v1::ExecId { pid, start: BOOT_TIME - u64::from(10_000 - pid) * 1_000_000, exec }),
-        exe: exe.into(),
-        comm: comm.into(),
+        exe: exe.to_vec().into(),
+        comm: comm.to_vec().into(),
         exe_device: DEVICE,
         exe_inode: 1000 + u64::from(pid),
         kernel_thread: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use graven_tests::skip;
+use graven_tests::spooled::Tally;
 use graven_tests::stage::Stage;
 use graven_tests::wait::until;
 use graven_tests::words;
@@ -13,6 +14,38 @@ use crate::{SUITE, actor};
 
 /// What has not arrived by then is tried again.
 const SETTLED: Duration = Duration::from_millis(500);
+
+/// Changes that are counted and not recorded.
+const IGNORED: u64 = 2_000;
+
+#[test]
+fn a_file_that_goes_from_a_protected_directory_changes_nothing_elsewhere() -> Result<()> {
+    if skip::needs_root(SUITE) {
+        return Ok(());
+    }
+    let mut stage = match Stage::start("goes") {
+        Err(error) if skip::is_refused(SUITE, &error) => return Ok(()),
+        stage => stage?,
+    };
+    let watched = stage.watched().to_owned();
+    let busy = stage.outside("busy")?;
+    let [file, moved] = ["file", "moved"].map(|name| watched.join(name));
+    std::fs::write(&file, "x")?;
+    actor()?.act(&words!["rename", file, moved])?;
+    actor()?.act(&words!["unlink", moved])?;
+    stage.fence()?;
+    // Whatever is not believed for a moment is believed again.
+    sleep(SETTLED);
+    actor()?.act(&words!["storm", busy, IGNORED.to_string(), "100000"])?;
+    stage.agent.stop()?;
+    let counters = Tally::of(&stage.agent.spool())?.counters;
+    ensure!(
+        counters.is_some_and(|counters| counters.ignored >= IGNORED && counters.unrecorded < IGNORED),
+        "mutable places are not ignored by the kernel any more: {counters:?}"
+    );
+    stage.agent.run()?;
+    stage.finish()
+}
 
 #[test]
 fn what_takes_the_place_of_a_protected_directory_is_protected_from_its_first_change_on() -> Result<()> {

@@ -161,7 +161,7 @@ fn names(requests: &mut Requests<'_>) -> Result<()> {
     let expected = created("link", &new).with("/unmapped/create/from/path", from);
     requests.asked("linkat", &words![old, new, "0"], expected, &[&old])?;
     let (from, to) = (requests.scene.file("renameat-from")?, requests.scene.path("renameat"));
-    requests.asked("renameat", &words![from, to, "0"], Expected::rename(&from, &to), &[&folder])
+    requests.asked("renameat", &words![from, to, "0"], Expected::rename(&from, &to), &[&from])
 }
 
 fn contents(requests: &mut Requests<'_>) -> Result<()> {

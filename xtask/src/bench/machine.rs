@@ -18,7 +18,7 @@ pub(crate) struct Cpus {
 pub(crate) fn cpus() -> Result<Cpus> {
     let allowed = sched_getaffinity(None).context("cannot ask for our CPUs")?;
     let mut numbers = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
-    match (numbers.next(), numbers.last()) {
+    match (numbers.next(), numbers.next_back()) {
         (Some(agent), Some(load)) => Ok(Cpus { agent, load }),
         _ => Err(fault::host("the load and the agent need a CPU each, and this process may use only one")),
     }

@@ -35,7 +35,7 @@ pub type Row = (u16, u8, &'static str);
 /// Length of a table: beyond the newest call number, and a power of two so that an index can be masked.
 pub const TABLE_LEN: usize = 512;
 /// x32 has a block of its own from 512 on.
-pub const X32_FIRST: i64 = 512;
+pub const X32_FIRST: u16 = 512;
 /// Length of that block, with room.
 pub const X32_LEN: usize = 64;
 
@@ -68,17 +68,17 @@ pub const fn tables(witnessed: bool) -> Tables {
     Tables {
         native: filled(NATIVE, 0, witnessed),
         compat: filled(COMPAT, 0, witnessed),
-        x32: filled(X32, X32_FIRST as usize, witnessed),
+        x32: filled(X32, X32_FIRST, witnessed),
     }
 }
 
-const fn filled<const LEN: usize>(calls: &[Row], first: usize, witnessed: bool) -> [u8; LEN] {
+const fn filled<const LEN: usize>(calls: &[Row], first: u16, witnessed: bool) -> [u8; LEN] {
     let mut table = [op::NOTHING; LEN];
     let mut i = 0;
     while i < calls.len() {
         let (number, operation, _) = calls[i];
         if !(witnessed && (operation == WRITE || operation == COPY)) {
-            table[number as usize - first] = operation;
+            table[(number - first) as usize] = operation;
         }
         i += 1;
     }
@@ -93,7 +93,7 @@ pub fn name(entry: u8, number: i16) -> Option<&'static str> {
     match entry {
         entry::NATIVE => of(NATIVE),
         entry::COMPAT => of(COMPAT),
-        entry::X32 if i64::from(number) >= X32_FIRST => of(X32),
+        entry::X32 if i32::from(number) >= i32::from(X32_FIRST) => of(X32),
         entry::X32 => of(NATIVE),
         entry::IO_URING => uring::name(number),
         _ => None,

@@ -225,9 +225,11 @@ fn note(
     } else {
         slot.kept += 1;
     }
-    let takes_away = renames || matches!(operation, op::UNLINK..=op::UNLINKAT);
+    // A directory that unlink changes is where the file was.
+    let takes_away =
+        renames || matches!(operation, op::RMDIR | op::UNLINKAT) || (operation == op::UNLINK && !directory);
     if takes_away && class != class::MUTABLE && maps::mark(inode.0).is_some() {
-        maps::distrust_until_marked();
+        may_go(slot);
     }
     if renames && directory {
         announce_move(slot);
@@ -255,6 +257,16 @@ fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, alias: Dentry,
     }
 }
 
+/// A policy root changes in a call that takes a name away: its own, or one in it. From here to `sys_exit`, which knows,
+/// no verdict is believed.
+#[inline(always)]
+fn may_go(slot: &mut Slot) {
+    if slot.moving == 0 {
+        slot.moving = 1;
+        maps::moving();
+    }
+}
+
 /// A directory and its parent both change in one rename: the directory is moving. From here to `sys_exit`
 /// no verdict is believed, because the trees below it change their ancestors.
 #[inline(always)]
@@ -273,8 +285,7 @@ fn announce_move(slot: &mut Slot) {
         }
         let other = slot.entry(index);
         if other.inode == parent || (other.parent_inode == inode && is_directory(other.facts.mode)) {
-            slot.moving = 1;
-            maps::moving();
+            may_go(slot);
             return;
         }
     }

@@ -12,7 +12,7 @@ use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
 use graven_abi::path::Inode as Facts;
 
-use super::sys_exit::{Evidence, the_rest};
+use super::sys_exit::{Evidence, lost_name, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::Inode;
@@ -102,6 +102,7 @@ extern "C" fn find_replaced(moved: u32) -> u32 {
 #[inline(always)]
 fn explain(slot: &mut Slot, index: u32) {
     let entry = slot.entry(index);
+    lost_name(entry);
     let (inode, before, dentry) = (entry.inode, entry.parent_inode, entry.dentry);
     place::explain(inode);
     place::explain(before);

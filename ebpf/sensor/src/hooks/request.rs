@@ -75,8 +75,14 @@ pub fn submitted(request: u64) -> i32 {
 #[inline(always)]
 fn describe(scratch: &Scratch, command: u64, dfd: u64, filename: u64) {
     let dfd: i32 = field(command, dfd).unwrap_or(AT_FDCWD);
+    place::describe_copied(scratch, dfd, name(command, filename));
+}
+
+/// The address of the string: `filename.name`.
+#[inline(always)]
+fn name(command: u64, filename: u64) -> u64 {
     let filename: u64 = field(command, filename).unwrap_or(0);
-    place::describe_copied(scratch, dfd, at((filename & !1) + offset!(filename_name)));
+    at((filename & !1) + offset!(filename_name))
 }
 
 #[inline(always)]
@@ -130,9 +136,14 @@ fn create(scratch: &mut Scratch, what: u8, command: u64, new: (u64, u64), old: O
         describe(scratch, command, old.0, old.1);
         copy(&mut event.from, scratch.facts());
     }
+    let target = match what {
+        // Where a hard link has its old name.
+        what::SYMLINK => scratch.append_kernel_path(name(command, offset!(io_link_oldpath))),
+        _ => 0,
+    };
     event.outcome = REPORTED;
     event.what = what.into();
-    event.target = 0;
+    event.target = target;
     event.padding = 0;
     emit::<Create>(scratch, kind::CREATE, ring_of(class::KEEP));
 }

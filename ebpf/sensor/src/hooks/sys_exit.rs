@@ -19,7 +19,7 @@ use graven_abi::counter;
 use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::{self, deed};
-use graven_abi::syscalls::{NEWEST, X32_FIRST, entry, ioctl};
+use graven_abi::syscalls::{NEWEST, X32_FIRST as FIRST, entry, ioctl};
 
 use super::{
     attr, bpf, create, mmap, modify, module, mount, open, rename, tamper, truncate, uncovered, unlink,
@@ -28,9 +28,11 @@ use crate::kernel::maps;
 use crate::kernel::offset::{TABLES, operation};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
+use crate::kernel::slot::{Slot, Touched};
 use crate::kernel::task::{self, Current};
 
+/// Where x32's own block of calls begins.
+const X32_FIRST: i64 = FIRST as i64;
 /// AT_FDCWD.
 const AT_FDCWD: i32 = -100;
 /// EPERM, EACCES, ETXTBSY, EROFS: the kernel forbade it.
@@ -141,11 +143,10 @@ fn unknown(entry: u8, number: i64) {
 
 #[inline(always)]
 fn finished(scratch: &mut Scratch, operation: u8) {
-    let count = if operation <= op::LAST_NOTED { noted() } else { 0 };
+    let (count, moving) = if operation <= op::LAST_NOTED { noted() } else { (0, 0) };
     if !scratch.failed() {
-        return act(scratch, count);
-    }
-    if count != 0 {
+        act(scratch, count);
+    } else if count != 0 {
         the_rest();
     } else if REFUSALS.contains(&scratch.result()) {
         if maps::may_be_refused(&task::exec_key(Current::get().typed())) {
@@ -154,20 +155,30 @@ fn finished(scratch: &mut Scratch, operation: u8) {
             maps::count(counter::REFUSED);
         }
     }
+    // Behind what finds out whether a policy root has gone.
+    if moving != 0 {
+        maps::moved();
+    }
 }
 
-/// Entries in the thread's slot.
+/// Entries in the thread's slot, and whether the generation is odd because of it.
 #[inline(always)]
-fn noted() -> u32 {
+fn noted() -> (u32, u32) {
     match Slot::current() {
         Some(slot) => {
-            if slot.moving != 0 {
-                slot.moving = 0;
-                maps::moved();
-            }
-            slot.count
+            let moving = slot.moving;
+            slot.moving = 0;
+            (slot.count, moving)
         }
-        None => 0,
+        None => (0, 0),
+    }
+}
+
+/// What has lost its name was a policy root: what stands at its place from here on has no mark.
+#[inline(always)]
+pub fn lost_name(entry: &Touched) {
+    if entry.class != class::MUTABLE && maps::mark(entry.inode).is_some() {
+        maps::distrust_until_marked();
     }
 }
 

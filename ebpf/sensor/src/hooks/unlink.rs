@@ -13,7 +13,7 @@ use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::what::REMOVE_DIRECTORY;
 
-use super::sys_exit::{Evidence, the_rest};
+use super::sys_exit::{Evidence, lost_name, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
@@ -59,6 +59,7 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
     place::describe_noted(scratch.owner(), victim);
     finish(scratch, class, outcome::SUCCESS);
     let entry = slot.entry(victim);
+    lost_name(entry);
     let (inode, directory) = (entry.inode, entry.parent_inode);
     place::explain(inode);
     place::explain(directory);

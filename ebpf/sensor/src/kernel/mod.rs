@@ -17,3 +17,4 @@ pub mod file;
 pub mod slot;
 pub mod maps;
 pub mod scratch;
+pub mod overflow;

@@ -46,7 +46,7 @@ pub struct Slot {
     pub kept: u32,
     /// Changes of mutable places.
     pub ignored: u32,
-    /// 1 = this rename may move a directory: the generation is odd because of it.
+    /// 1 = this call may move a directory, or take a policy root away: the generation is odd because of it.
     pub moving: u32,
     pub touched: [Touched; TOUCHED],
 }

@@ -149,7 +149,8 @@ fn shuttle(inside: &Path, outside: &Path, count: usize) -> Result<()> {
         let mover = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 let before = moves.fetch_add(1, Ordering::SeqCst);
-                let (from, to) = if before / 2 % 2 == 0 { (&there, &here) } else { (&here, &there) };
+                let (from, to) =
+                    if (before / 2).is_multiple_of(2) { (&there, &here) } else { (&here, &there) };
                 syscalls::change(&rename, &[Argument::Text(from), Argument::Text(to)])?;
                 moves.fetch_add(1, Ordering::SeqCst);
                 // Sometimes at once back, sometimes after a while.
@@ -164,7 +165,7 @@ fn shuttle(inside: &Path, outside: &Path, count: usize) -> Result<()> {
             let before = moves.load(Ordering::SeqCst);
             syscalls::change(&mkdirat, &arguments)?;
             let after = moves.load(Ordering::SeqCst);
-            if before == after && before % 4 == 0 {
+            if before == after && before.is_multiple_of(4) {
                 println!("{number}");
             }
             anyhow::Ok(())

@@ -2,7 +2,6 @@
 //! seconds out and writes them as `lost` records.
 //!
 //! Bounded: a row more than the table holds is counted alone.
-#![expect(unsafe_code, reason = "rows are changed where they lie, by more than one CPU")]
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -13,12 +12,12 @@ use graven_abi::counter;
 use graven_abi::limits::{OVERFLOW_NAME, OVERFLOWS};
 use graven_abi::overflow::{Key, Row, SECOND};
 
-use crate::kernel::clock::now;
-use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::Inode;
-use crate::kernel::maps::count;
-use crate::kernel::scratch::{self, Scratch};
-use crate::kernel::task::{self, Current};
+use super::clock::now;
+use super::dentry::Dentry;
+use super::inode::Inode;
+use super::maps::count;
+use super::scratch::{self, Scratch};
+use super::task::{self, Current};
 
 #[map]
 static OVERFLOW: HashMap<Key, Row> = HashMap::with_max_entries(OVERFLOWS, 0);
