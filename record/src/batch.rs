@@ -74,9 +74,7 @@ fn compress(message: &impl Message, records: usize, shape: &Shape) -> Result<Vec
         plain.clear();
         plain.reserve(bytes);
         message.encode_raw(plain);
-        if cfg!(debug_assertions) {
-            shape.check(plain)?;
-        }
+        shape.check(plain)?;
         let packed = compressor.compress(plain).map_err(BatchError::Compressed);
         if plain.capacity() > MAX_KEPT {
             *plain = Vec::new();

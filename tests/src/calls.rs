@@ -125,6 +125,7 @@ fn own_number(name: &str) -> Option<usize> {
     match name {
         "ioctl" => Some(514),
         "ptrace" => Some(521),
+        "kexec_load" => Some(528),
         "process_vm_writev" => Some(540),
         _ => None,
     }
