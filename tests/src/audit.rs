@@ -209,8 +209,11 @@ fn read(text: &str) -> Vec<Seen> {
     events.into_values().collect()
 }
 
+/// `key=value`, in the order of the line.
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 /// `type=SYSCALL msg=audit(1700000000.123:45): arch=…`
-fn parts(line: &str) -> Option<(&str, u64, Vec<(&str, &str)>)> {
+fn parts(line: &str) -> Option<(&str, u64, Fields<'_>)> {
     let (kind, rest) = line.strip_prefix("type=")?.split_once(" msg=audit(")?;
     let (stamp, rest) = rest.split_once("): ")?;
     let serial = stamp.split_once(':')?.1.parse().ok()?;
