@@ -18,6 +18,7 @@ pub mod agent;
 
 pub mod actor;
 pub mod driver;
+pub mod audit;
 pub mod chance;
 pub mod record;
 pub mod stage;

@@ -17,6 +17,7 @@ mod strip;
 mod cargo;
 
 mod apt;
+mod auditd;
 mod toolchain;
 mod setup;
 mod build;

@@ -4,6 +4,7 @@
 //! the time it took and may take. Always: what was left out is listed in `tests/skips.toml` or a failure;
 //! a suite over its budget is a failure. Never: a pass without a `test result:` line.
 
+use crate::auditd::Programs;
 use crate::build;
 use crate::cargo::{cargo, clean};
 use crate::children::Ended;
@@ -15,11 +16,15 @@ use crate::setup::{self, Install};
 use crate::stages::{Stage, Stages};
 use crate::suites::{Plan, Program, Suite, compile};
 use anyhow::{Context, Result};
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 /// A test program that has not ended after this is ended: the slowest takes a small part of it.
 const UNIT_LIMIT: Duration = Duration::from_secs(300);
+
+/// The suite that compares with the kernel's audit. Its budget makes it the last one.
+const AUDITED: &str = "differential";
 
 /// A suite is over its budget at once it is exceeded, but may run on this much longer to tell its results.
 const SUITE_LIMIT: u32 = 2;
@@ -47,7 +52,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut count = Count::new(&repo)?;
     let documents = usize::from(plan.whole);
     let here = plan.packages.len() + documents + plan.suites.len();
-    let total = setup::STAGES + build::STAGES + 1 + here + guests::stages(&plan.guests);
+    let audited = usize::from(plan.suites.iter().any(|suite| suite.name == AUDITED));
+    let total = setup::STAGES + build::STAGES + 1 + audited + here + guests::stages(&plan.guests);
     let mut stages = Stages::new(&repo, total)?;
     build::run(&repo, &mut stages, arguments.install)?;
     let mut stage = stages.begin("test programs");
@@ -65,7 +71,11 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     for suite in &plan.suites {
         let program = suite_program(&programs, &suite.name)?;
-        run_suite(&repo, stages.begin(&format!("suite {}", suite.name)), suite, program, &mut count)?;
+        let mut command = command_of(&repo, program);
+        if suite.name == AUDITED {
+            command.envs(auditd(&repo, stages.begin("auditd"), arguments.install));
+        }
+        run_suite(stages.begin(&format!("suite {}", suite.name)), suite, command, &mut count)?;
     }
     guests::run(&repo, &mut stages, arguments.install, &plan.guests, &programs, &mut count)?;
     Ok(count.conclude(stages.elapsed()))
@@ -97,14 +107,26 @@ fn units(repo: &Repo, mut stage: Stage, programs: &[&Program], count: &mut Count
     Ok(())
 }
 
-fn run_suite(
-    repo: &Repo,
-    mut stage: Stage,
-    suite: &Suite,
-    program: &Program,
-    count: &mut Count,
-) -> Result<()> {
-    let ended = stage.attempt(command_of(repo, program), Some(suite.budget * SUITE_LIMIT))?;
+/// Where auditd is, fetched if it may be; nothing where it cannot be had: then the suite says so.
+fn auditd(repo: &Repo, mut stage: Stage, install: Install) -> Vec<(&'static str, OsString)> {
+    let found = match Programs::find(repo, true) {
+        None if !install.no_install => Programs::fetch(repo, &mut stage),
+        found => found.context("--no-install was given"),
+    };
+    match found {
+        Ok(programs) => {
+            stage.done("found");
+            programs.environment().to_vec()
+        }
+        Err(error) => {
+            stage.done(&format!("not to be had: {error:#}"));
+            Vec::new()
+        }
+    }
+}
+
+fn run_suite(mut stage: Stage, suite: &Suite, command: Command, count: &mut Count) -> Result<()> {
+    let ended = stage.attempt(command, Some(suite.budget * SUITE_LIMIT))?;
     let mut outcome = count.take(&suite.name, &mut stage, &ended)?;
     outcome.text += &format!("  budget {} s", suite.budget.as_secs());
     if stage.elapsed() > suite.budget {

@@ -90,5 +90,6 @@ pub(super) static CALLS: &[Call] = &[
     call("fchmodat2", 452, &[At, Text, Number, Number]),
     call("setxattrat", 463, &[At, Text, Number, Text, Bytes]),
     call("removexattrat", 466, &[At, Text, Number, Text]),
+    call("open_tree_attr", 467, &[At, Text, Number, Bytes]),
     call("file_setattr", 469, &[At, Text, Bytes, Number]),
 ];

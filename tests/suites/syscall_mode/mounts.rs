@@ -177,6 +177,9 @@ pub(crate) fn a_mount_by_the_new_calls_is_recorded(take: &mut Take<'_, '_>) -> R
         .reported()
         .with("/unmapped/mount/kind", "reconfigure")
         .with("/unmapped/mount/initial_namespace", false);
+    // A copy of the tree with other attributes: OPEN_TREE_CLONE.
+    let expected = elsewhere("attributes", &other);
+    privately(take, &words!["open_tree_attr", other, "1", attributes], vec![(expected, "open_tree_attr")])?;
     // fspick, FSCONFIG_SET_FLAG "ro", FSCONFIG_CMD_RECONFIGURE: what `mount -o remount,ro` does today.
     privately(
         take,

@@ -1,13 +1,16 @@
 //! Names that are made, removed and moved.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use graven_tests::record::{Expected, activity};
+use anyhow::{Result, ensure};
+use graven_tests::actor::Acted;
+use graven_tests::calls::Entry;
+use graven_tests::record::{Expected, FILE, Record, activity};
+use graven_tests::scene::Scene;
 use graven_tests::words;
 
-use crate::Take;
+use crate::{Take, actor, lacks, on_each_ground, skipped};
 
 /// AT_REMOVEDIR
 const REMOVE_DIRECTORY: &str = "0x200";
@@ -41,7 +44,7 @@ pub(crate) fn a_symbolic_link_is_recorded_with_its_text(take: &mut Take<'_, '_>)
 
 pub(crate) fn a_hard_link_is_recorded_with_the_name_the_file_had(take: &mut Take<'_, '_>) -> Result<()> {
     let linked = |old: &Path, new: &Path| {
-        created("link", new).with("/unmapped/create/from/path", old.to_string_lossy().as_ref())
+        created("link", new).seen_with("/unmapped/create/from/path", old.to_string_lossy().as_ref())
     };
     let (old, new) = (take.scene.file("link-old")?, take.scene.path("link-new"));
     take.one("link", &words![old, new], linked(&old, &new))?;
@@ -93,6 +96,70 @@ pub(crate) fn a_rename_has_both_names(take: &mut Take<'_, '_>) -> Result<()> {
     take.one(
         "rename",
         &words![from, over],
-        Expected::rename(&from, &over).with("/unmapped/replaced/path", path),
+        Expected::rename(&from, &over).seen_with("/unmapped/replaced/path", path),
     )
+}
+
+/// A file with four names in one directory, all in memory.
+fn many(scene: &Scene<'_>) -> Result<[PathBuf; 4]> {
+    let names = ["a", "b", "c", "d"].map(|name| scene.path(name));
+    std::fs::write(&names[0], "x")?;
+    for name in &names[1..] {
+        std::fs::hard_link(&names[0], name)?;
+    }
+    names.iter().try_for_each(|name| name.metadata().map(drop))?;
+    Ok(names)
+}
+
+/// The one record of this kind by a process; beside it there may be some of the file under its other names.
+fn one_beside_others(scene: &Scene<'_>, acted: &Acted, kind: &str, others: &[&Path]) -> Result<Record> {
+    let mut records = scene.stage().central.events::<&str>(&[])?;
+    records.retain(|record| record.pid() == Some(acted.pid.into()) && record.class() == FILE);
+    let (beside, mut own): (Vec<_>, Vec<_>) =
+        records.into_iter().partition(|record| record.kind() == "modify");
+    for record in &beside {
+        ensure!(others.contains(&record.path().as_path()), "{}: {:#}", acted.said, record.0);
+    }
+    ensure!(own.len() == 1 && own[0].kind() == kind, "{}: {own:#?}", acted.said);
+    Ok(own.remove(0))
+}
+
+fn of_several_names(entry: Entry) -> Result<()> {
+    let actor = actor()?.by(entry);
+    if let Some(why) = lacks(entry, &actor)? {
+        skipped(entry.name(), why);
+        return Ok(());
+    }
+    on_each_ground(&format!("{entry}-several"), &actor, |scene| {
+        let [a, b, c, d] = many(scene)?;
+        let to = scene.file("to")?;
+        // From the middle, the end and the beginning.
+        let steps = [(&c, vec![&a, &b, &d]), (&d, vec![&a, &b]), (&a, vec![&b])];
+        let mut gone = Vec::new();
+        for (name, others) in steps {
+            gone.push((scene.actor().act(&words!["unlink", name])?, name, others));
+        }
+        std::fs::hard_link(&b, &a)?;
+        let moved = scene.actor().act(&words!["rename", b, to])?;
+        scene.stage().fence()?;
+        for (acted, name, others) in gone {
+            let others: Vec<&Path> = others.into_iter().map(PathBuf::as_path).collect();
+            let record = one_beside_others(scene, &acted, "unlink", &others);
+            let expected = Expected::new("unlink", activity::DELETE, name);
+            scene.or_lost(record.and_then(|record| expected.is(&record, &acted)))?;
+        }
+        let record = one_beside_others(scene, &moved, "rename", &[&a]);
+        let expected = Expected::rename(&b, &to).seen_with("/unmapped/file/path_source", "inode");
+        scene.or_lost(record.and_then(|record| expected.is(&record, &moved)))
+    })
+}
+
+#[test]
+fn of_several_names_in_one_directory_the_one_that_went_is_recorded() -> Result<()> {
+    of_several_names(Entry::Native)
+}
+
+#[test]
+fn of_several_names_the_one_that_went_by_the_32_bit_entry_is_recorded() -> Result<()> {
+    of_several_names(Entry::Compat)
 }

@@ -67,7 +67,7 @@ pub(crate) fn a_file_without_a_name_that_gets_one_is_a_creation(take: &mut Take<
         let new = take.scene.path(name);
         let opened = Expected::somewhere("open", activity::UPDATE).by(entry, "open");
         let named = Expected::new("create", activity::CREATE, &new)
-            .with("/unmapped/create/kind", "file")
+            .seen_with("/unmapped/create/kind", "file")
             .by(entry, "linkat");
         take.scene.act(
             &words!["open", folder, TEMPORARY, "0600", "then", "--at", "@1", "linkat", from, new, flags],

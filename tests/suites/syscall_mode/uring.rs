@@ -66,7 +66,7 @@ impl Requests<'_> {
     }
 
     fn compare(&self, records: &[Record]) -> Result<()> {
-        self.made.iter().try_for_each(|(acted, request)| request.compare(acted, records))
+        self.made.iter().try_for_each(|(acted, request)| self.scene.or_lost(request.compare(acted, records)))
     }
 }
 

@@ -21,6 +21,7 @@ mod machine;
 mod table;
 mod readme;
 
+use crate::auditd::Programs;
 use crate::fault;
 use crate::repo::Repo;
 use crate::screen::{Tone, paint};
@@ -160,14 +161,14 @@ impl Plan {
 }
 
 /// auditd, if it is to be measured too and can be.
-fn beside(repo: &Repo, arguments: &Arguments, stages: &mut Stages) -> Result<Option<audit::Programs>> {
+fn beside(repo: &Repo, arguments: &Arguments, stages: &mut Stages) -> Result<Option<Programs>> {
     if arguments.without_auditd {
         return Ok(None);
     }
-    let programs = match audit::Programs::find(repo, arguments.with_auditd) {
+    let programs = match Programs::find(repo, arguments.with_auditd) {
         None if arguments.with_auditd => {
             let mut stage = stages.begin("auditd");
-            let programs = audit::Programs::fetch(repo, &mut stage)?;
+            let programs = Programs::fetch(repo, &mut stage)?;
             stage.done("unpacked");
             Some(programs)
         }

@@ -1,0 +1,114 @@
+//! What each of the two tells of a change, in one form.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use graven_tests::audit::Seen;
+use graven_tests::record::{FILE, Record};
+
+use crate::changes::{MARK, Made};
+
+/// EPERM, EACCES, ETXTBSY, EROFS: what the kernel forbids.
+const REFUSALS: [i64; 4] = [-1, -13, -26, -30];
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    Refused,
+    /// For another reason.
+    Failed,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) entry: String,
+    pub(crate) call: String,
+    pub(crate) ended: Ended,
+    pub(crate) names: BTreeSet<PathBuf>,
+    /// Of audit: the arguments.
+    pub(crate) arguments: [u64; 4],
+    /// Of audit: a name is new.
+    pub(crate) makes: bool,
+    /// Of Graven: the kind of the record, how sure it is, and how many names the file has.
+    pub(crate) kind: String,
+    pub(crate) outcome: String,
+    pub(crate) links: u64,
+}
+
+impl Fact {
+    pub(crate) fn is_of_the_same_call(&self, other: &Self) -> bool {
+        (&self.entry, &self.call, self.ended) == (&other.entry, &other.call, other.ended)
+    }
+}
+
+/// Of each change, by audit: the marks say which is which.
+pub(crate) fn of_audit(made: &[Made], seen: &[Seen]) -> Result<Vec<Vec<Fact>>> {
+    let mut facts: Vec<Vec<Fact>> = made.iter().map(|_| Vec::new()).collect();
+    let mut current = BTreeMap::<u32, usize>::new();
+    let mut marks = 0;
+    for seen in seen {
+        let Some(call) = seen.call else { continue };
+        if call.name() == "getpgid" {
+            let number = usize::try_from(seen.arguments[0])?.wrapping_sub(MARK);
+            if number < made.len() {
+                current.insert(seen.pid, number);
+                marks += 1;
+            }
+            continue;
+        }
+        let Some(index) = current.get(&seen.pid) else { continue };
+        // The pipe by which the actor answers.
+        if call.name() == "write" && seen.arguments[0] == 1 {
+            continue;
+        }
+        let ended = match seen.answer {
+            0.. => Ended::Done,
+            error if REFUSALS.contains(&error) => Ended::Refused,
+            _ => Ended::Failed,
+        };
+        let names = seen.names.iter().filter(|(name, kind)| kind != "PARENT" && name.as_os_str() != "");
+        facts[*index].push(Fact {
+            entry: call.entry().name().to_owned(),
+            call: call.name().to_owned(),
+            ended,
+            names: names.map(|(name, _)| name.clone()).collect(),
+            arguments: seen.arguments,
+            makes: seen.names.iter().any(|(_, kind)| kind == "CREATE"),
+            kind: String::new(),
+            outcome: String::new(),
+            links: 0,
+        });
+    }
+    ensure!(marks == made.len(), "audit saw {marks} of {} changes begin", made.len());
+    Ok(facts)
+}
+
+/// Of each change, by Graven: the times say which is which.
+pub(crate) fn of_graven(made: &[Made], records: &[Record]) -> Result<Vec<Vec<Fact>>> {
+    let mut facts: Vec<Vec<Fact>> = made.iter().map(|_| Vec::new()).collect();
+    for record in records.iter().filter(|record| record.class() == FILE) {
+        let at = record.number("/unmapped/boot_time_ns").unwrap_or_default();
+        let of = made.iter().position(|made| {
+            record.pid() == Some(made.pid.into()) && (made.when.0..=made.when.1).contains(&at)
+        });
+        let Some(index) = of else { continue };
+        let ended = if record.text("/unmapped/outcome") == "refused" { Ended::Refused } else { Ended::Done };
+        let from = record.text("/unmapped/create/from/path");
+        let names = [record.path(), record.result(), from.into()];
+        facts[index].push(Fact {
+            entry: record.text("/unmapped/entry").to_owned(),
+            call: record.text("/unmapped/call").to_owned(),
+            ended,
+            names: names.into_iter().filter(|name| name.as_os_str() != "").collect(),
+            arguments: [0; 4],
+            makes: false,
+            kind: record.kind().to_owned(),
+            outcome: record.text("/unmapped/outcome").to_owned(),
+            links: record.number("/unmapped/file/links").unwrap_or_default(),
+        });
+    }
+    Ok(facts)
+}
