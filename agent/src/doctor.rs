@@ -12,7 +12,7 @@ const UNSEEN: [&str; 11] = [
     "old values of changed attributes: this mode has no program before a call",
     "changes in procfs, sysfs and cgroupfs other than by the calls that are decoded: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
-    "which of several hard links was used, when more than one is in memory: the record gives the number of links",
+    "which of several hard links was written to, when more than one is in memory: the record gives the number of links",
     "the file of a script: it is named by what execve was given and the current directory; what stands between several interpreters is in the arguments only",
     "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
     "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",

@@ -16,9 +16,13 @@ pub const PATH: usize = 4096;
 pub const ARGUMENTS: usize = 4096;
 /// Bytes of a record's tail: three paths (rename), or a path, a file name and argv.
 pub const TAIL: usize = 16384;
-/// Inodes that one system call is seen to change: rename touches five; a power of two, so that an index can be masked. More are reported as changes of their own.
-pub const TOUCHED: usize = 8;
-/// Threads that are in the middle of a changing call, running or waiting for a disk: 3 MiB, allocated at once,
+/// Names that one system call is seen to change: rename touches five inodes, two of which may have [`OTHER_NAMES`]
+/// more; a power of two, so that an index can be masked. More are reported as changes of their own.
+pub const TOUCHED: usize = 16;
+/// Other names of a file that are noted when one of its names goes: which one it was shows only afterwards. Beyond it
+/// the name is the directory's with the last component that the caller passed.
+pub const OTHER_NAMES: usize = 4;
+/// Threads that are in the middle of a changing call, running or waiting for a disk: 6.5 MiB, allocated at once,
 /// because memory is not to be had for certain in a tracepoint. More are reported as changes, and counted.
 pub const SLOTS: u32 = 1024;
 /// Policy roots: a policy with more is refused.

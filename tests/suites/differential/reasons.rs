@@ -73,10 +73,6 @@ pub(crate) static REASONS: &[Reason] = &[
     reason("the file has several names, and Graven has another one that is in memory", |this| {
         this.side == Side::Names && this.graven().is_some_and(|fact| fact.links > 1)
     }),
-    reason("a file that has lost a name has changed under its other ones too, which Graven tells", |this| {
-        let lost = ["unlink", "unlinkat", "rename", "renameat2"].contains(&this.fact.call.as_str());
-        this.side == Side::Graven && lost && this.fact.kind == "modify" && this.fact.links > 0
-    }),
     reason("writes of one process to one file within a second are one record", |this| {
         this.side == Side::Audit
             && this.fact.call == "write"

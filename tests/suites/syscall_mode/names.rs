@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use graven_tests::actor::Acted;
 use graven_tests::calls::Entry;
 use graven_tests::record::{Expected, FILE, Record, activity};
-use graven_tests::scene::Scene;
+use graven_tests::scene::{Missing, Scene};
 use graven_tests::words;
 
 use crate::{Take, actor, lacks, on_each_ground, skipped};
@@ -119,6 +119,9 @@ fn one_beside_others(scene: &Scene<'_>, acted: &Acted, kind: &str, others: &[&Pa
         records.into_iter().partition(|record| record.kind() == "modify");
     for record in &beside {
         ensure!(others.contains(&record.path().as_path()), "{}: {:#}", acted.said, record.0);
+    }
+    if own.is_empty() {
+        return Err(Missing(format!("{}: no {kind}", acted.said)).into());
     }
     ensure!(own.len() == 1 && own[0].kind() == kind, "{}: {own:#?}", acted.said);
     Ok(own.remove(0))

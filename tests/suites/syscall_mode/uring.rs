@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use graven_tests::actor::{Acted, Attempt};
 use graven_tests::record::{Expected, Record, activity};
-use graven_tests::scene::Scene;
+use graven_tests::scene::{Missing, Scene};
 use graven_tests::shared::on_stage;
 use graven_tests::{sight, words};
 
@@ -80,6 +80,10 @@ impl Request {
             own.iter().partition(|record| record.kind() == "modify");
         let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
         let (count, wanted) = (said.len(), self.said.len());
+        if count < wanted {
+            let text = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
+            return Err(Missing(text).into());
+        }
         ensure!(
             count == wanted,
             "{}: {count} records beside changes and not {wanted}:\n{}",
@@ -101,7 +105,9 @@ impl Request {
         }
         let named: BTreeSet<PathBuf> = changes.iter().map(|record| record.path()).collect();
         let missing: Vec<&PathBuf> = self.changed.iter().filter(|path| !named.contains(*path)).collect();
-        ensure!(missing.is_empty(), "{}: no change of {missing:?}:\n{}", acted.said, shown());
+        if !missing.is_empty() {
+            return Err(Missing(format!("{}: no change of {missing:?}:\n{}", acted.said, shown())).into());
+        }
         let beside = |path: &&PathBuf| {
             !self.changed.iter().any(|changed| *path == changed || changed.parent() == Some(path.as_path()))
         };

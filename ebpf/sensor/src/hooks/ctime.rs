@@ -15,20 +15,20 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use graven_abi::counter;
 use graven_abi::filter::class;
-use graven_abi::limits::TOUCHED;
+use graven_abi::limits::{OTHER_NAMES, TOUCHED};
 use graven_abi::syscalls::{entry, op};
 
 use super::sys_exit::{is_open, look_up, settle};
 use super::{modify, open, uring};
 use crate::filter::{classify, of_directory};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::{self, Inode, is_directory};
+use crate::kernel::inode::{self, Inode, is_directory, older_alias};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::{Typed, copy};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::{Slot, Touched};
+use crate::kernel::slot::{HAS_OTHERS, Slot, Touched};
 use crate::kernel::task::Current;
 use crate::place::is_touched;
 
@@ -93,6 +93,9 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
             return modify::record(owner, inode.0, alias.0, class, command) as i32;
         };
         if note(scratch, slot, inode, alias, class, operation, directory) {
+            if !directory && matches!(operation, op::UNLINK..=op::RENAMEAT2) {
+                note_others(owner, inode.0);
+            }
             return 0;
         }
     }
@@ -235,6 +238,39 @@ fn note(
         announce_move(slot);
     }
     true
+}
+
+/// A file with several names loses one, or has one moved: which it is shows only at `sys_exit`, so the newest entry's
+/// other names are noted too. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let first = slot.count.wrapping_sub(1);
+    if slot.entry(first).described == 0 {
+        return 0;
+    }
+    let mut alias = Inode(inode).first_alias();
+    // One of them is the entry's own.
+    for _ in 0..=OTHER_NAMES {
+        if alias == 0 || slot.count >= TOUCHED as u32 {
+            break;
+        }
+        let noted = slot.entry(first);
+        // One that is gone already, but open, is not the one that goes now.
+        if alias != noted.dentry && !Dentry(alias).unhashed() {
+            noted.described = HAS_OTHERS;
+            let entry = slot.entry(slot.count);
+            fill(scratch, entry, Inode(inode), Dentry(alias), true);
+            entry.described = HAS_OTHERS;
+            entry.class = noted.class;
+            copy(&mut entry.facts, &noted.facts);
+            slot.count += 1;
+        }
+        alias = older_alias(alias);
+    }
+    0
 }
 
 /// Where it lies now, because that may be gone at `sys_exit`.

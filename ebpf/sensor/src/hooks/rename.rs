@@ -15,7 +15,6 @@ use graven_abi::path::Inode as Facts;
 use super::sys_exit::{Evidence, lost_name, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::Inode;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
@@ -88,14 +87,21 @@ extern "C" fn find_replaced(moved: u32) -> u32 {
             break;
         }
         let entry = slot.entry(index);
-        let gone = || {
-            has_moved(entry) || Inode(entry.inode).alias() != entry.dentry || Inode(entry.inode).links() == 0
-        };
-        if index != moved && entry.dentry != 0 && gone() {
+        let other = moved >= TOUCHED as u32 || entry.inode != slot_inode(moved);
+        if other && index != moved && entry.dentry != 0 && (has_moved(entry) || entry.is_gone()) {
             replaced = index;
         }
     }
     replaced
+}
+
+/// The inode of one of the thread's entries.
+#[inline(always)]
+fn slot_inode(index: u32) -> u64 {
+    match Slot::current() {
+        Some(slot) => slot.entry(index).inode,
+        None => 0,
+    }
 }
 
 /// The inode, the directory it was in and the one it is in.

@@ -4,7 +4,7 @@
 //! dentry went; a name behind a symbolic link or rewritten by another thread does not deceive it.
 //!
 //! What it misses: a file system that touches only the directory: then the last component is the argument's.
-//! Of a file with several hard links in memory the name may be that of another link of the same inode.
+//! Of a file with more than five names in memory the last component is the argument's too.
 
 use graven_abi::event::outcome;
 use graven_abi::event::unlink::Unlink;
@@ -19,7 +19,7 @@ use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
+use crate::kernel::slot::{HAS_OTHERS, Slot};
 use crate::place::{self, is_touched};
 
 /// AT_REMOVEDIR.
@@ -79,7 +79,9 @@ extern "C" fn find_victim(directory: u32) -> u32 {
         }
         let entry = slot.entry(index);
         let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
-        if fits && is_touched(entry.parent_inode) != 0 {
+        // Of several names it is the one that is not there any more.
+        let surely = entry.described != HAS_OTHERS || entry.is_gone();
+        if fits && surely && is_touched(entry.parent_inode) != 0 {
             victim = index;
         }
     }

@@ -78,6 +78,12 @@ impl Inode {
         findable_alias(self.0)
     }
 
+    /// The newest dentry that names it, whether it can be found or not; 0 = none.
+    #[inline(always)]
+    pub fn first_alias(self) -> u64 {
+        dentry_of(at(self.0 + offset!(inode_dentry)))
+    }
+
     /// Fills what a record says of an inode; names are added by the caller. The fields at the struct's beginning
     /// are read at once: each helper call costs more than the bytes.
     #[inline(always)]

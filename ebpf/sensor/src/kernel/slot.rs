@@ -10,6 +10,7 @@ use aya_ebpf::maps::Array;
 use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
 
+use super::dentry::Dentry;
 use super::task::Current;
 
 /// One inode that changed.
@@ -27,13 +28,16 @@ pub struct Touched {
     pub name_hash: u64,
     /// One of `filter::class`.
     pub class: u32,
-    /// 1 = `facts` and `name` are filled.
+    /// 1 = `facts` and `name` are filled; 2 = and the inode had other names.
     pub described: u32,
     /// What a record says of it, without a path.
     pub facts: path::Inode,
     /// Its name then, NUL-terminated.
     pub name: [u8; NAME],
 }
+
+/// In [`Touched::described`].
+pub const HAS_OTHERS: u32 = 2;
 
 /// See the module's text.
 #[repr(C)]
@@ -161,6 +165,13 @@ impl Touched {
             bpf_probe_read_kernel_str(self.name.as_mut_ptr().cast(), NAME as u32, name as *const _)
         };
         self.described = u32::from(length > 0);
+    }
+
+    /// Has the name gone that it had? (d_delete: the dentry is dropped, or names nothing any more.)
+    #[inline(always)]
+    pub fn is_gone(&self) -> bool {
+        let dentry = Dentry(self.dentry);
+        dentry.unhashed() || dentry.inode() != self.inode
     }
 
     /// Address of the copied name.
