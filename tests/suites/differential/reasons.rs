@@ -71,7 +71,9 @@ pub(crate) static REASONS: &[Reason] = &[
         this.side == Side::Names && descriptor && this.fact.names.is_empty()
     }),
     reason("the file has several names, and Graven has another one that is in memory", |this| {
-        this.side == Side::Names && this.graven().is_some_and(|fact| fact.links > 1)
+        let names_what_went = |fact: &Fact| ["unlink", "rename"].contains(&fact.kind.as_str());
+        let other = this.graven().filter(|fact| fact.links > 1 && !names_what_went(fact));
+        this.side == Side::Names && other.is_some()
     }),
     reason("writes of one process to one file within a second are one record", |this| {
         this.side == Side::Audit
