@@ -60,17 +60,13 @@ extern "C" fn deliver(owner: u32, kind: u32, ring: u32, size: u32) -> u32 {
     task::describe(Current::get(), &mut header.task);
     header.sequence = next_sequence(ring as u8);
     let Some((start, length)) = scratch.finished(size) else { return 0 };
+    let record = Finished { start, length, asks: header.sequence % ASK == 0 };
     let stored = match ring as u8 {
-        ring::LIFE => output(&LIFE, LIFE_RING, start, length, counter::KEPT_LIFE, counter::LOST_LIFE),
-        ring::PROTECTED => output(
-            &PROTECTED,
-            PROTECTED_RING,
-            start,
-            length,
-            counter::KEPT_PROTECTED,
-            counter::LOST_PROTECTED,
-        ),
-        _ => output(&ACTIVITY, ACTIVITY_RING, start, length, counter::KEPT_ACTIVITY, counter::LOST_ACTIVITY),
+        ring::LIFE => output(&LIFE, LIFE_RING, record, counter::KEPT_LIFE, counter::LOST_LIFE),
+        ring::PROTECTED => {
+            output(&PROTECTED, PROTECTED_RING, record, counter::KEPT_PROTECTED, counter::LOST_PROTECTED)
+        }
+        _ => output(&ACTIVITY, ACTIVITY_RING, record, counter::KEPT_ACTIVITY, counter::LOST_ACTIVITY),
     };
     if !stored {
         overflow::lost(owner, kind, ring);
@@ -78,16 +74,28 @@ extern "C" fn deliver(owner: u32, kind: u32, ring: u32, size: u32) -> u32 {
     stored.into()
 }
 
+/// Each so-many-th record of a CPU asks how full its ring is: the answer lies where the agent writes, on another CPU.
+/// Between two questions at most a few hundred KiB are added, and a ring has megabytes.
+const ASK: u64 = 16;
+
+/// A record that is ready.
+struct Finished {
+    start: *mut u8,
+    length: u64,
+    /// Does it ask how full the ring is?
+    asks: bool,
+}
+
 /// The agent is woken when a quarter of the ring is full; until then its own timer finds the records:
 /// a wake-up for each would double the price of a change.
 #[inline(always)]
-fn output(map: &RingBuf, size: u32, start: *mut u8, length: u64, kept: u32, lost: u32) -> bool {
+fn output(map: &RingBuf, size: u32, record: Finished, kept: u32, lost: u32) -> bool {
     let raw = core::ptr::from_ref(map).cast_mut().cast();
     // SAFETY: `raw` is a ring-buffer map, and start..start+length lies within the program's scratch.
     let failed = unsafe {
-        let waiting = bpf_ringbuf_query(raw, BPF_RB_AVAIL_DATA.into());
+        let waiting = if record.asks { bpf_ringbuf_query(raw, BPF_RB_AVAIL_DATA.into()) } else { 0 };
         let wake = if waiting > u64::from(size / 4) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-        bpf_ringbuf_output(raw, start.cast(), length, wake.into())
+        bpf_ringbuf_output(raw, record.start.cast(), record.length, wake.into())
     };
     count(kept);
     if failed != 0 {

@@ -4,12 +4,13 @@
 //! remembered verdict → the walk up. `MUTABLE` can only be the answer when the walk ended at such a mark,
 //! within the bound, with no directory moving meanwhile; everything unclear is kept.
 
-use graven_abi::filter::{Mark, Verdict, class};
+use graven_abi::filter::{InodeKey, Mark, Verdict, class};
 use graven_abi::limits::DEPTH;
 
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{ALIASES, Inode, is_directory, older_alias};
 use crate::kernel::maps;
+use crate::kernel::offset::offset;
 use crate::kernel::scratch::Scratch;
 
 /// The class of a change of `inode`. The name that it follows from, `alias` or a stricter one, is what the scratch
@@ -22,14 +23,16 @@ pub extern "C" fn classify(owner: u32, inode: u64, alias: u64) -> u32 {
     let (inode, alias) = (Inode(inode), Dentry(alias));
     scratch.look_from(alias.0);
     if let Some(mark) = maps::mark(inode.0) {
-        return of_mark(mark, inode);
+        return of_mark(mark, inode.number(), inode.generation());
     }
-    if is_directory(inode.mode()) {
+    let head = scratch.block(inode.0);
+    let (mode, links): (u16, u32) = (head.field(offset!(inode_mode)), head.field(offset!(inode_nlink)));
+    if is_directory(mode.into()) {
         return of_directory(owner, alias.0);
     }
     let class = of_directory(owner, alias.parent().0);
     let other = older_alias(alias.0);
-    if class == class::PROTECT || (other == 0 && inode.links() <= 1) {
+    if class == class::PROTECT || (other == 0 && links <= 1) {
         return class;
     }
     // A file with several names: protected if any that is in memory is, else kept for user space.
@@ -60,26 +63,30 @@ extern "C" fn strictest(owner: u32) -> u64 {
 }
 
 #[inline(always)]
-fn of_mark(mark: &Mark, inode: Inode) -> u32 {
-    let same = mark.inode == inode.number() && mark.generation == inode.generation();
+pub fn of_mark(mark: &Mark, number: u64, generation: u32) -> u32 {
+    let same = mark.inode == number && mark.generation == generation;
     if same { mark.class } else { class::KEEP }
 }
 
-/// The class of what lies in a directory. A global function likewise.
-#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn of_directory(owner: u32, directory: u64) -> u32 {
-    let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
-    let directory = Dentry(directory);
-    if directory.0 == 0 {
+/// The class of what lies in a directory.
+#[inline(always)]
+fn of_directory(owner: u32, directory: u64) -> u32 {
+    if directory == 0 {
         return class::KEEP;
     }
-    let inode = Inode(directory.inode());
+    let inode = Inode(Dentry(directory).inode());
     if inode.0 == 0 {
         return class::KEEP;
     }
-    let key = inode.key();
+    of_content(owner, directory, inode.0, inode.number(), inode.generation())
+}
+
+/// The same, of a directory whose inode is known. A global function likewise.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn of_content(owner: u32, directory: u64, inode: u64, number: u64, generation: u32) -> u32 {
+    let key = InodeKey { pointer: inode, inode: number, generation, padding: 0 };
     let (finished, started) = maps::generation();
     let still = finished == started;
     if still
@@ -88,7 +95,8 @@ pub extern "C" fn of_directory(owner: u32, directory: u64) -> u32 {
     {
         return known.class;
     }
-    scratch.walk_from(directory.0);
+    let Some(scratch) = Scratch::of(owner) else { return class::KEEP };
+    scratch.walk_from(directory);
     let found = walk_marks(owner);
     let (finished_after, started_after) = maps::generation();
     if !still || finished_after != finished || started_after != started {
@@ -114,7 +122,7 @@ extern "C" fn walk_marks(owner: u32) -> u32 {
             return class::KEEP;
         }
         if let Some(mark) = maps::mark(inode.0) {
-            return of_mark(mark, inode);
+            return of_mark(mark, inode.number(), inode.generation());
         }
         let parent = dentry.parent();
         if parent.0 == dentry.0 || parent.0 == 0 {

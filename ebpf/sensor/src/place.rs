@@ -12,14 +12,14 @@ use graven_abi::path::{Path, flag};
 use graven_abi::syscalls::op;
 
 use crate::filter::classify;
-use crate::kernel::dentry::{Dentry, append_path, path_of};
-use crate::kernel::file::{self, File};
-use crate::kernel::inode::{Inode, is_device, is_directory};
+use crate::kernel::dentry::{Dentry, append_below, append_path, path_of};
+use crate::kernel::file::{self, File, Opened};
+use crate::kernel::inode::{Inode, is_device, is_directory, is_in_tree};
 use crate::kernel::maps;
+use crate::kernel::offset::offset;
 use crate::kernel::read::{self, copy};
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::Slot;
-use crate::kernel::task::Current;
 
 /// Where a path argument lies.
 mod memory {
@@ -32,17 +32,18 @@ mod memory {
 /// Instead of a class: there is nothing to record.
 pub const NOTHING: u32 = u32::MAX;
 
-/// In the current thread's slot: a record names this inode, or has changed the entries of this directory: nothing more need be said of it.
+/// In the current thread's slot: a record names these inodes, or has changed the entries of such a directory: nothing
+/// more need be said of them. 0 = none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn explain(inode: u64) -> u32 {
+pub extern "C" fn explain(inode: u64, other: u64) -> u32 {
     let Some(slot) = Slot::current() else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         let entry = slot.entry(index);
-        if entry.inode == inode {
+        if entry.inode == inode || entry.inode == other {
             entry.class = class::MUTABLE;
         }
     }
@@ -63,22 +64,6 @@ pub extern "C" fn is_touched(inode: u64) -> u32 {
         }
     }
     0
-}
-
-/// The strictest class among what the current call touched.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn strictest_touched() -> u32 {
-    let Some(slot) = Slot::current() else { return class::KEEP };
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        if slot.entry(index).class == class::PROTECT {
-            return class::PROTECT;
-        }
-    }
-    class::KEEP
 }
 
 /// The number of the current call's first inode that is kept.
@@ -161,10 +146,32 @@ pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
     let mut path = Path::default();
     scratch.begin_path();
     if entry.described != 0 {
+        scratch.set_leaf(entry.dentry);
         scratch.append_kernel_string(entry.name_address());
-        path = path_of(append_path(owner, entry.parent), 0, 0);
+        path = path_of(append_below(owner, entry.parent, entry.root, entry.facts.device), 0, 0);
     }
     scratch.facts().path = path;
+    0
+}
+
+/// What [`describe_noted`] has just described, by its name now. Where that lies in the same directory, the rest of the
+/// path is the same.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn describe_moved(owner: u32, index: u32) -> u32 {
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let entry = slot.entry(index);
+    let (before, length) = (scratch.path_start(), scratch.path_length());
+    scratch.begin_path();
+    if entry.described != 0 && entry.parent_now == entry.parent {
+        scratch.append_kernel_string(Dentry(entry.dentry).name());
+        // Behind the name and its NUL.
+        let name = (entry.name_hash >> 32) as u32 + 1;
+        scratch.repeat(before.wrapping_add(name), u32::from(length).wrapping_sub(name));
+        scratch.facts().path.length = scratch.path_length();
+    } else {
+        scratch.facts().path = path_of(append_path(owner, entry.dentry), 0, 0);
+    }
     0
 }
 
@@ -173,28 +180,28 @@ pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn describe_file(owner: u32, file: u64) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return NOTHING };
-    let file = File(file);
-    let inode = Inode(file.inode());
-    if !inode.in_tree() {
+    let Opened { inode, dentry, mount, .. } = File(file).read(scratch);
+    let head = scratch.block(inode);
+    let (mode, sb): (u16, u64) = (head.field(offset!(inode_mode)), head.field(offset!(inode_sb)));
+    if !is_in_tree(scratch.top(sb).field(offset!(super_flags))) {
         return NOTHING;
     }
-    let dentry = file.dentry();
-    let class = classify(owner, inode.0, dentry);
-    if class == class::MUTABLE && !is_device(inode.mode()) {
+    let class = classify(owner, inode, dentry);
+    if class == class::MUTABLE && !is_device(mode.into()) {
         maps::count(counter::IGNORED);
         return NOTHING;
     }
-    describe(owner, inode.0, dentry);
+    describe(owner, inode, dentry);
     let facts = scratch.facts();
     facts.path.flags |= flag::FILE | flag::MOUNT;
-    facts.path.mount = file.mount_id();
+    facts.path.mount = file::mount_id(mount);
     if class == class::MUTABLE { class::KEEP } else { class }
 }
 
 /// The file behind the descriptor that the call was given, likewise.
 #[inline(always)]
 pub fn describe_descriptor(scratch: &Scratch, descriptor: u64) -> u32 {
-    match File::of_descriptor(Current::get().address(), descriptor) {
+    match File::of_descriptor(descriptor) {
         Some(file) => describe_file(scratch.owner(), file.0),
         None => NOTHING,
     }
@@ -258,7 +265,7 @@ extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u
         path.flags |= flag::LEAF;
         base = path_of(append_path(owner, touched), 0, 0);
     } else if first != b'/' {
-        let (dentry, mount) = file::base(Current::get().address(), dirfd as i32);
+        let (dentry, mount) = file::base(scratch, dirfd as i32);
         if dentry != 0 {
             base = path_of(append_path(owner, dentry), flag::MOUNT, mount);
         }

@@ -18,7 +18,7 @@ use graven_abi::syscalls::op::{self, deed, what};
 use super::sys_exit::{Evidence, the_rest};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::inode::Inode;
+use crate::kernel::inode::{Inode, is_directory};
 use crate::kernel::read::{copy, user};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
@@ -79,12 +79,12 @@ fn settle_path(scratch: &mut Scratch) -> bool {
 /// The inode that had no name when it was touched and has one now.
 #[inline(always)]
 pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
-    let class = place::strictest_touched();
+    let class = slot.strictest();
     let found = find_named();
     if found >= TOUCHED as u32 {
         let directory = place::touched_directory();
         named_by_caller(scratch, directory, class, outcome::SUCCESS);
-        place::explain(Dentry(directory).inode());
+        place::explain(Dentry(directory).inode(), 0);
         return;
     }
     let entry = slot.entry(found);
@@ -99,8 +99,7 @@ pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
         copy(&mut event.from, scratch.facts());
     }
     finish(scratch, class, outcome::SUCCESS);
-    place::explain(made);
-    place::explain(Dentry(alias).parent().inode());
+    place::explain(made, Dentry(alias).parent().inode());
 }
 
 /// The number of the thread's entry that got a name; TOUCHED = none. A global function, see `kernel::dentry`.
@@ -124,6 +123,10 @@ extern "C" fn find_named() -> u32 {
 /// It has a dentry, and not the one that it had (none) when it was touched.
 #[inline(always)]
 fn is_named_anew(entry: &Touched) -> bool {
+    // A directory has one name, and its parent has not got a new one.
+    if entry.dentry != 0 && is_directory(entry.facts.mode) {
+        return false;
+    }
     let alias = Inode(entry.inode).alias();
     alias != 0 && alias != entry.dentry
 }

@@ -20,7 +20,7 @@ use graven_abi::syscalls::{entry, op};
 
 use super::sys_exit::{is_open, look_up, settle};
 use super::{modify, open, uring};
-use crate::filter::{classify, of_directory};
+use crate::filter::{classify, of_content, of_mark};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{self, Inode, is_directory, older_alias};
 use crate::kernel::maps;
@@ -77,23 +77,26 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
         return 0;
     }
     let directory = is_directory(mode.into());
-    let marked = maps::mark(inode.0).is_some();
-    let (class, alias) = match only_name(scratch, typed, directory || marked) {
-        Some((alias, parent)) => (of_directory(owner, parent), Dentry(alias)),
-        None => match inode.alias() {
-            // An inode without a name is being made (then its directory changes too, and decides) or is the file
-            // system's own (quota, journal).
-            0 if !marked => (class::MUTABLE, Dentry(0)),
-            alias => (classify(owner, inode.0, alias), Dentry(scratch.looking())),
-        },
+    // As a number at once: the verifier follows no pointer that may be none through a condition of two.
+    let own = match maps::mark(inode.0) {
+        Some(mark) => of_mark(mark, typed.load(offset!(inode_ino)), typed.load(offset!(inode_generation))),
+        None => UNKNOWN,
     };
+    let place = Place::of(scratch, typed, inode, own, directory, slot.is_some());
+    let (class, alias) = (place.class, place.alias);
     if operation != op::NOTHING {
         let Some(slot) = slot.or_else(Slot::open) else {
             maps::count(counter::STATE_FULL);
-            return modify::record(owner, inode.0, alias.0, class, command) as i32;
+            return modify::record(owner, inode.0, alias, class, command) as i32;
         };
-        if note(scratch, slot, inode, alias, class, operation, directory) {
-            if !directory && matches!(operation, op::UNLINK..=op::RENAMEAT2) {
+        if note(scratch, slot, typed, inode, &place, operation, own != UNKNOWN) {
+            // A directory that unlink changes is where the file was.
+            let takes_away =
+                matches!(operation, op::RMDIR..=op::RENAMEAT2) || (operation == op::UNLINK && !directory);
+            if takes_away && class != class::MUTABLE && own != UNKNOWN {
+                may_go(slot);
+            }
+            if place.within == 0 && !directory && matches!(operation, op::UNLINK..=op::RENAMEAT2) {
                 note_others(owner, inode.0);
             }
             return 0;
@@ -105,28 +108,103 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     match class {
         class::MUTABLE => maps::count(counter::IGNORED),
         _ => {
-            modify::record(owner, inode.0, alias.0, class, command);
+            modify::record(owner, inode.0, alias, class, command);
         }
     }
     0
 }
 
-/// The usual case, by typed loads: a file with one name, which can be found. Its dentry, and its directory's.
-#[inline(always)]
-fn only_name(scratch: &mut Scratch, inode: Typed, special: bool) -> Option<(u64, u64)> {
-    let first = inode.follow(offset!(inode_dentry));
-    if special || first.is_null() || inode.load::<u32>(offset!(inode_nlink)) != 1 {
-        return None;
+/// Where an inode lies.
+struct Place {
+    class: u32,
+    /// The dentry that names it; 0 = none.
+    alias: u64,
+    /// See [`Touched::within`].
+    within: u64,
+}
+
+impl Place {
+    /// `own`: the class of its mark, or UNKNOWN. `noted`: the call has changed other inodes before.
+    #[inline(always)]
+    fn of(scratch: &mut Scratch, typed: Typed, inode: Inode, own: u32, directory: bool, noted: bool) -> Self {
+        let node = typed.follow(offset!(inode_dentry));
+        let first = scratch.as_number(node.address());
+        if first == 0 && own == UNKNOWN {
+            // It is being made (then its directory changes too, and decides) or is the file system's own (quota,
+            // journal).
+            return Self { class: class::MUTABLE, alias: 0, within: 0 };
+        }
+        // `hlist_node.next` is the node's first field.
+        let one = directory || (typed.load::<u32>(offset!(inode_nlink)) == 1 && node.follow(0).is_null());
+        if one && first != 0 {
+            let alias = first - offset!(dentry_alias);
+            if let Some(place) = Self::of_only_name(scratch, typed, inode, own, directory, noted, alias) {
+                return place;
+            }
+        }
+        let class = classify(scratch.owner(), inode.0, inode.alias());
+        Self { class, alias: scratch.looking(), within: 0 }
     }
-    // `hlist_node.next` is the node's first field.
-    if !first.follow(0).is_null() {
-        return None;
+
+    /// The usual case, mostly by typed loads: one name, which can be found.
+    #[inline(always)]
+    fn of_only_name(
+        scratch: &mut Scratch,
+        typed: Typed,
+        inode: Inode,
+        own: u32,
+        directory: bool,
+        noted: bool,
+        alias: u64,
+    ) -> Option<Self> {
+        let head = scratch.block(alias);
+        let hashed: u64 = head.field(offset!(dentry_hash) + offset!(bl_node_pprev));
+        let parent: u64 = head.field(offset!(dentry_parent));
+        if hashed == 0 && parent != alias {
+            return None;
+        }
+        if own != UNKNOWN {
+            return Some(Self { class: own, alias, within: if directory { inode.0 } else { 0 } });
+        }
+        if !directory && parent == alias {
+            return None;
+        }
+        let within = if directory { inode.0 } else { Dentry(parent).inode() };
+        let beside = if noted { class_within(within) } else { UNKNOWN };
+        let owner = scratch.owner();
+        let class = match beside {
+            UNKNOWN if directory => {
+                let (number, generation) =
+                    (typed.load(offset!(inode_ino)), typed.load(offset!(inode_generation)));
+                of_content(owner, alias, within, number, generation)
+            }
+            UNKNOWN => of_content(owner, parent, within, Inode(within).number(), Inode(within).generation()),
+            known => known,
+        };
+        Some(Self { class, alias, within })
     }
-    let alias = scratch.as_number(first.address()) - offset!(dentry_alias);
-    let head = scratch.read_block(alias);
-    let hashed: u64 = head.field(offset!(dentry_hash) + offset!(bl_node_pprev));
-    let parent: u64 = head.field(offset!(dentry_parent));
-    (hashed != 0 && parent != alias).then_some((alias, parent))
+}
+
+/// Instead of a class: the call has changed nothing in this directory yet.
+const UNKNOWN: u32 = u32::MAX;
+
+/// The class of what lies in a directory, from what the current call has changed before. A global function, see
+/// `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn class_within(directory: u64) -> u32 {
+    let Some(slot) = Slot::current() else { return UNKNOWN };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        let entry = slot.entry(index);
+        if entry.within == directory {
+            return entry.class;
+        }
+    }
+    UNKNOWN
 }
 
 /// Being thrown out of memory, in no tree that people can name, or looked up: its times are set and nobody changed
@@ -200,39 +278,39 @@ fn may_change(operation: u8, regs: Regs, compat: bool) -> bool {
 fn note(
     scratch: &mut Scratch,
     slot: &mut Slot,
+    typed: Typed,
     inode: Inode,
-    alias: Dentry,
-    class: u32,
+    place: &Place,
     operation: u8,
-    directory: bool,
+    marked: bool,
 ) -> bool {
     if slot.count >= TOUCHED as u32 {
         maps::count(counter::STATE_FULL);
         return false;
     }
     let entry = slot.entry(slot.count);
+    let mode = typed.load::<u16>(offset!(inode_mode)).into();
+    let directory = is_directory(mode);
     let renames = matches!(operation, op::RENAME..=op::RENAMEAT2);
     // A rename has two places: the mutable one is named too, if the other is kept.
-    let described = class != class::MUTABLE || renames;
-    fill(scratch, entry, inode, alias, described);
-    entry.class = class;
+    let described = place.class != class::MUTABLE || renames;
+    // Only of what may lose its name it is asked how it was called: unlink takes none from a directory.
+    let named = described
+        && matches!(operation, op::UNLINK..=op::RENAMEAT2)
+        && !(operation == op::UNLINK && directory);
+    fill(scratch, entry, inode, place, named);
+    entry.class = place.class;
+    entry.marked = marked.into();
     if described {
-        inode.describe(scratch);
-        copy(&mut entry.facts, scratch.facts());
+        entry.root = scratch.as_number(typed.follow(offset!(inode_sb)).load(offset!(super_root)));
+        inode::describe(typed, &mut entry.facts);
     } else {
-        entry.facts.mode = inode.mode();
+        entry.facts.mode = mode;
     }
     slot.count += 1;
-    if class == class::MUTABLE {
-        slot.ignored += 1;
-    } else {
+    if place.class != class::MUTABLE {
         slot.kept += 1;
-    }
-    // A directory that unlink changes is where the file was.
-    let takes_away =
-        renames || matches!(operation, op::RMDIR | op::UNLINKAT) || (operation == op::UNLINK && !directory);
-    if takes_away && class != class::MUTABLE && maps::mark(inode.0).is_some() {
-        may_go(slot);
+        slot.protected += u32::from(place.class == class::PROTECT);
     }
     if renames && directory {
         announce_move(slot);
@@ -262,9 +340,11 @@ extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
         if alias != noted.dentry && !Dentry(alias).unhashed() {
             noted.described = HAS_OTHERS;
             let entry = slot.entry(slot.count);
-            fill(scratch, entry, Inode(inode), Dentry(alias), true);
+            fill(scratch, entry, Inode(inode), &Place { class: noted.class, alias, within: 0 }, true);
             entry.described = HAS_OTHERS;
             entry.class = noted.class;
+            entry.marked = noted.marked;
+            entry.root = noted.root;
             copy(&mut entry.facts, &noted.facts);
             slot.count += 1;
         }
@@ -275,21 +355,22 @@ extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
 
 /// Where it lies now, because that may be gone at `sys_exit`.
 #[inline(always)]
-fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, alias: Dentry, described: bool) {
+fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, place: &Place, named: bool) {
     entry.inode = inode.0;
-    entry.dentry = alias.0;
+    entry.dentry = place.alias;
+    entry.within = place.within;
     entry.parent = 0;
     entry.parent_inode = 0;
     entry.described = 0;
-    if alias.0 != 0 {
-        let head = scratch.read_block(alias.0);
+    if place.alias != 0 && named {
+        let head = scratch.block(place.alias);
         let parent: u64 = head.field(offset!(dentry_parent));
         entry.parent = parent;
         entry.name_hash = head.field(offset!(dentry_name) + offset!(qstr_hash_len));
-        if described {
-            entry.describe_name(head.field(offset!(dentry_name) + offset!(qstr_name)));
-        }
-        entry.parent_inode = Dentry(parent).inode();
+        entry.describe_name(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        // Of a file with one name it is known already.
+        let known = place.within != 0 && place.within != inode.0;
+        entry.parent_inode = if known { place.within } else { Dentry(parent).inode() };
     }
 }
 

@@ -31,7 +31,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let Some(scratch) = Scratch::begin_outside(owner::EXEC) else { return 0 };
     let mm = task::mm(current);
     executable(scratch, File(at(mm + offset!(mm_exe_file))));
-    let cwd = directory(scratch, current);
+    let cwd = directory(scratch);
     let called_as = scratch.append_kernel_path(at(program + offset!(bprm_filename)));
     let interpreter = scratch.append_kernel_path(at(program + offset!(bprm_interp)));
     let start: u64 = at(mm + offset!(mm_arg_start));
@@ -52,8 +52,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 
 /// The current directory: what a relative name and relative arguments start from.
 #[inline(always)]
-fn directory(scratch: &mut Scratch, current: u64) -> Path {
-    let (dentry, mount) = file::base(current, file::AT_FDCWD);
+fn directory(scratch: &mut Scratch) -> Path {
+    let (dentry, mount) = file::base(scratch, file::AT_FDCWD);
     scratch.begin_path();
     path_of(append_path(scratch.owner(), dentry), flag::MOUNT, mount)
 }

@@ -15,7 +15,6 @@ use crate::emit::{emit, ring_of};
 use crate::kernel::file::{FMODE_WRITE, File};
 use crate::kernel::read::{copy, user};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::task::Current;
 use crate::place;
 
 /// MAP_TYPE; MAP_SHARED and MAP_SHARED_VALIDATE in it.
@@ -61,7 +60,7 @@ pub extern "C" fn mapped(_count: u32) -> u32 {
     if scratch.failed() || !is_shared_writable(protection, flags) {
         return 0;
     }
-    let Some(file) = File::of_descriptor(Current::get().address(), descriptor) else { return 0 };
+    let Some(file) = File::of_descriptor(descriptor) else { return 0 };
     let class = place::describe_file(owner::SYS_EXIT, file.0);
     if class == place::NOTHING {
         return 0;

@@ -76,10 +76,9 @@ fn finish(scratch: &mut Scratch, class: u32, command: u32) -> bool {
 #[inline(never)]
 pub extern "C" fn written(_count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    let current = Current::get().address();
     let shape = scratch.shape();
     let command = scratch.argument(shape.value) as u32;
-    let Some(file) = File::of_descriptor(current, scratch.argument(shape.dirfd)) else { return 0 };
+    let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd)) else { return 0 };
     let (inode, dentry) = (Inode(file.inode()), file.dentry());
     // A refused write has left the file as it was; the open was the attempt.
     if scratch.failed() || !inode.in_tree() {

@@ -32,9 +32,9 @@ pub fn reconfigures(command: u64) -> bool {
 
 /// The descriptor is a file system's context (fspick): the root of what it is about.
 #[inline(always)]
-fn context(scratch: &Scratch, current: u64) {
+fn context(scratch: &Scratch) {
     let shape = scratch.shape();
-    let Some(file) = File::of_descriptor(current, scratch.argument(shape.dirfd)) else { return };
+    let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd)) else { return };
     let root = Dentry(read::at(file.private_data() + offset!(fs_context_root)));
     if root.0 != 0 {
         place::describe(scratch.owner(), root.inode(), root.0);
@@ -51,7 +51,7 @@ pub extern "C" fn mounted(_count: u32) -> u32 {
     let shape = scratch.shape();
     *scratch.facts() = Facts::default();
     if shape.path == op::NONE {
-        context(scratch, current);
+        context(scratch);
     } else if scratch.argument(shape.path) != 0 {
         // Without one: accounting is switched off.
         place::describe_first(scratch, 0);

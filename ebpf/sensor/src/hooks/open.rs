@@ -18,12 +18,11 @@ use super::create;
 use super::sys_exit::the_rest;
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File};
+use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device};
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
-use crate::kernel::task::Current;
 use crate::place::{self, is_touched};
 
 pub const O_ACCMODE: u64 = 3;
@@ -85,37 +84,31 @@ pub extern "C" fn opened(count: u32) -> u32 {
 /// for `the_rest`.
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: Option<&mut Slot>) {
-    let file = File::of_descriptor(Current::get().address(), scratch.result() as u64);
+    // 0 = none, and all of it reads as zeros.
+    let file = File::of_descriptor(scratch.result() as u64).unwrap_or(File(0));
+    let Opened { mode, flags, inode, dentry, .. } = file.read(scratch);
     let Some(slot) = slot else {
-        match file {
-            Some(file) if agrees(scratch, file) => {
-                write(scratch.owner(), file.0, EXISTED);
-            }
+        if file.0 != 0 && agrees(scratch, flags, mode) {
+            write(scratch.owner(), file.0, EXISTED);
+        } else {
             // Nothing, or a file that this call would not have opened: what was opened is known by its name only.
-            _ => {
-                claimed(scratch, outcome::REPORTED);
-            }
+            claimed(scratch, outcome::REPORTED);
         }
         return;
     };
-    let inode = file.map_or(0, File::inode);
     if inode == 0 || is_touched(inode) == 0 {
         if slot.kept != 0 {
             create::record(scratch, slot);
             scratch.restart();
         }
-        if let Some(file) = file {
+        if file.0 != 0 {
             write(scratch.owner(), file.0, EXCHANGED);
         }
         return;
     }
-    if let Some(file) = file {
-        write(scratch.owner(), file.0, TOUCHED);
-        place::explain(inode);
-        if file.mode() & FMODE_CREATED != 0 {
-            place::explain(Dentry(file.dentry()).parent().inode());
-        }
-    }
+    write(scratch.owner(), file.0, TOUCHED);
+    let made = mode & FMODE_CREATED != 0;
+    place::explain(inode, if made { Dentry(dentry).parent().inode() } else { 0 });
 }
 
 /// The call has changed no inode: the file was there.
@@ -131,41 +124,39 @@ const EXCHANGED: u32 = 2;
 #[inline(never)]
 extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let file = File(file);
-    let mode = file.mode();
+    let Opened { mode, flags: opened, inode, .. } = File(file).read(scratch);
     if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED {
         return 0;
     }
-    let class = place::describe_file(owner, file.0);
+    let class = place::describe_file(owner, file);
     if class == place::NOTHING {
         return 0;
     }
-    let inode = Inode(file.inode());
-    let class = if is_block_device(inode.mode()) { class::PROTECT } else { class };
+    let kind = scratch.facts().mode;
+    let class = if is_block_device(kind) { class::PROTECT } else { class };
     let truncated = evidence == TOUCHED && mode & FMODE_CREATED == 0 && flags(scratch) & O_TRUNC != 0;
-    let sure =
-        if evidence != EXCHANGED && agrees(scratch, file) { outcome::SUCCESS } else { outcome::REPORTED };
+    let agreed = evidence != EXCHANGED && agrees(scratch, opened, mode);
     let (_, event) = scratch.record::<Open>();
     copy(&mut event.file, scratch.facts());
     event.mode = mode;
-    event.flags = file.flags();
+    event.flags = opened;
     event.truncated = truncated.into();
-    event.outcome = sure;
-    event.device = if is_device(inode.mode()) { inode.node_device() } else { 0 };
+    event.outcome = if agreed { outcome::SUCCESS } else { outcome::REPORTED };
+    event.device = if is_device(kind) { Inode(inode).node_device() } else { 0 };
     event.padding = 0;
     emit::<Open>(scratch, kind::OPEN, ring_of(class));
     0
 }
 
-/// Is the file object one that this call would have made?
+/// Is a file object with these flags and this mode one that this call would have made?
 #[inline(always)]
-fn agrees(scratch: &Scratch, file: File) -> bool {
+fn agrees(scratch: &Scratch, flags_now: u32, mode: u32) -> bool {
     let asked = flags(scratch);
     if asked == UNKNOWN {
         return true;
     }
     let makes = asked & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
-    asked & O_ACCMODE == u64::from(file.flags()) & O_ACCMODE && (!makes || file.mode() & FMODE_CREATED != 0)
+    asked & O_ACCMODE == u64::from(flags_now) & O_ACCMODE && (!makes || mode & FMODE_CREATED != 0)
 }
 
 /// There is no file object, only what the caller asked for.

@@ -17,7 +17,7 @@ use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::{Slot, Touched};
+use crate::kernel::slot::{Slot, now};
 use crate::place;
 
 /// The call has ended; the thread's slot holds `count` entries.
@@ -43,9 +43,9 @@ pub extern "C" fn renamed(count: u32) -> u32 {
 /// The inode whose dentry has another name or parent than when it was noted.
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: &mut Slot) {
-    let class = place::strictest_touched();
-    let moved = find_moved();
-    let replaced = find_replaced(moved);
+    let class = slot.strictest();
+    let found = look_again();
+    let (moved, replaced) = (found & 0xff, found >> 8);
     if moved >= TOUCHED as u32 {
         return named_by_caller(scratch, class, outcome::SUCCESS);
     }
@@ -57,51 +57,38 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
     }
 }
 
-/// The number of the thread's entry that has moved; TOUCHED = none. A global function, see `kernel::dentry`.
+/// What has become of the names that the thread's entries had: which of them has moved, and which, of another inode,
+/// stood at its new name: the number of the one, and of the other << 8; TOUCHED = none. A global function, see
+/// `kernel::dentry`.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_moved() -> u32 {
-    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
+extern "C" fn look_again() -> u32 {
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner::SYS_EXIT), Slot::current()) else {
+        return TOUCHED as u32 | (TOUCHED as u32) << 8;
+    };
+    slot.moved = TOUCHED as u32;
+    slot.replaced = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         let entry = slot.entry(index);
-        if entry.dentry != 0 && has_moved(entry) {
-            return index;
+        entry.look_again(scratch);
+        if entry.now == now::STAYS {
+            continue;
+        }
+        if entry.now == now::MOVED && slot.moved >= TOUCHED as u32 {
+            slot.moved = index;
+        } else if slot.moved >= TOUCHED as u32 || slot.entry(slot.moved).inode != entry.inode {
+            slot.replaced = index;
         }
     }
-    TOUCHED as u32
-}
-
-/// The number of the entry that stood at the new name; TOUCHED = none. A global function likewise.
-#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn find_replaced(moved: u32) -> u32 {
-    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
-    let mut replaced = TOUCHED as u32;
-    for index in 0..TOUCHED as u32 {
-        if index >= slot.count {
-            break;
-        }
-        let entry = slot.entry(index);
-        let other = moved >= TOUCHED as u32 || entry.inode != slot_inode(moved);
-        if other && index != moved && entry.dentry != 0 && (has_moved(entry) || entry.is_gone()) {
-            replaced = index;
-        }
+    // Another name of what has moved has gone at the same time.
+    if slot.entry(slot.replaced).inode == slot.entry(slot.moved).inode {
+        slot.replaced = TOUCHED as u32;
     }
-    replaced
-}
-
-/// The inode of one of the thread's entries.
-#[inline(always)]
-fn slot_inode(index: u32) -> u64 {
-    match Slot::current() {
-        Some(slot) => slot.entry(index).inode,
-        None => 0,
-    }
+    slot.moved | slot.replaced << 8
 }
 
 /// The inode, the directory it was in and the one it is in.
@@ -109,17 +96,12 @@ fn slot_inode(index: u32) -> u64 {
 fn explain(slot: &mut Slot, index: u32) {
     let entry = slot.entry(index);
     lost_name(entry);
-    let (inode, before, dentry) = (entry.inode, entry.parent_inode, entry.dentry);
-    place::explain(inode);
-    place::explain(before);
-    place::explain(Dentry(dentry).parent().inode());
-}
-
-#[inline(always)]
-fn has_moved(entry: &Touched) -> bool {
-    let dentry = Dentry(entry.dentry);
-    dentry.inode() == entry.inode
-        && (dentry.parent().0 != entry.parent || dentry.name_hash() != entry.name_hash)
+    let (inode, before) = (entry.inode, entry.parent_inode);
+    let elsewhere = if entry.parent_now == entry.parent { 0 } else { entry.parent_now };
+    place::explain(inode, before);
+    if elsewhere != 0 {
+        place::explain(Dentry(elsewhere).inode(), 0);
+    }
 }
 
 #[inline(always)]
@@ -128,8 +110,7 @@ fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
     place::describe_noted(owner, moved);
     let (_, event) = scratch.record::<Rename>();
     copy(&mut event.from, scratch.facts());
-    let entry = slot.entry(moved);
-    place::describe(owner, entry.inode, entry.dentry);
+    place::describe_moved(owner, moved);
     copy(&mut event.to, scratch.facts());
     event.replaced = Facts::default();
     if replaced < TOUCHED as u32 && slot.entry(replaced).described != 0 {

@@ -11,13 +11,12 @@ use graven_abi::filter::Resolved;
 use crate::kernel::file::File;
 use crate::kernel::inode::Inode;
 use crate::kernel::maps;
-use crate::kernel::task::Current;
 
 /// Argument 0: the descriptor.
 #[raw_tracepoint]
 pub fn resolve(ctx: RawTracePointContext) -> i32 {
     let descriptor: u64 = ctx.arg(0);
-    let resolved = match File::of_descriptor(Current::get().address(), descriptor) {
+    let resolved = match File::of_descriptor(descriptor) {
         Some(file) => {
             let inode = Inode(file.inode());
             Resolved { key: inode.key(), device: inode.device(), found: 1 }

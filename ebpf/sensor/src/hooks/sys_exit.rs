@@ -177,7 +177,7 @@ fn noted() -> (u32, u32) {
 /// What has lost its name was a policy root: what stands at its place from here on has no mark.
 #[inline(always)]
 pub fn lost_name(entry: &Touched) {
-    if entry.class != class::MUTABLE && maps::mark(entry.inode).is_some() {
+    if entry.class != class::MUTABLE && entry.marked != 0 {
         maps::distrust_until_marked();
     }
 }

@@ -23,10 +23,10 @@ pub extern "C" fn truncated(count: u32) -> u32 {
     match Evidence::of(count) {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
-            let class = place::strictest_touched();
+            let class = slot.strictest();
             let inode = place::describe_changed(scratch, slot);
             finish(scratch, class, outcome::SUCCESS);
-            place::explain(inode);
+            place::explain(inode, 0);
             the_rest();
         }
         Evidence::None => {

@@ -19,7 +19,7 @@ use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::{HAS_OTHERS, Slot};
+use crate::kernel::slot::{HAS_OTHERS, Slot, now};
 use crate::place::{self, is_touched};
 
 /// AT_REMOVEDIR.
@@ -48,12 +48,12 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
 /// The inode of the kind that the call removes, whose directory was touched too.
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: &mut Slot) {
-    let class = place::strictest_touched();
+    let class = slot.strictest();
     let victim = find_victim(removes_directory(scratch).into());
     if victim >= TOUCHED as u32 {
         let directory = place::touched_directory();
         named_by_caller(scratch, directory, class, outcome::SUCCESS);
-        place::explain(Dentry(directory).inode());
+        place::explain(Dentry(directory).inode(), 0);
         return;
     }
     place::describe_noted(scratch.owner(), victim);
@@ -61,8 +61,7 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
     let entry = slot.entry(victim);
     lost_name(entry);
     let (inode, directory) = (entry.inode, entry.parent_inode);
-    place::explain(inode);
-    place::explain(directory);
+    place::explain(inode, directory);
 }
 
 /// The number of the thread's entry that lost its name; TOUCHED = none. A global function, see
@@ -71,8 +70,9 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_victim(directory: u32) -> u32 {
-    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
-    let mut victim = TOUCHED as u32;
+    let nobody = TOUCHED as u32;
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner::SYS_EXIT), Slot::current()) else { return nobody };
+    let mut victim = nobody;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -80,8 +80,13 @@ extern "C" fn find_victim(directory: u32) -> u32 {
         let entry = slot.entry(index);
         let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
         // Of several names it is the one that is not there any more.
-        let surely = entry.described != HAS_OTHERS || entry.is_gone();
-        if fits && surely && is_touched(entry.parent_inode) != 0 {
+        if entry.described == HAS_OTHERS {
+            entry.look_again(scratch);
+            if entry.now != now::GONE {
+                continue;
+            }
+        }
+        if fits && is_touched(entry.parent_inode) != 0 {
             victim = index;
         }
     }

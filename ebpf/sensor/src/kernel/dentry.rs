@@ -3,7 +3,7 @@
 use graven_abi::limits::{DEPTH, PATH};
 use graven_abi::path::{Path, flag};
 
-use super::inode::Inode;
+use super::inode::is_in_tree;
 use super::offset::offset;
 use super::read::at;
 use super::scratch::Scratch;
@@ -29,24 +29,10 @@ impl Dentry {
         at(self.0 + offset!(dentry_name) + offset!(qstr_name))
     }
 
-    /// Hash and length of the name: another name has another one.
-    #[inline(always)]
-    pub fn name_hash(self) -> u64 {
-        at(self.0 + offset!(dentry_name) + offset!(qstr_hash_len))
-    }
-
     #[inline(always)]
     pub fn device(self) -> u32 {
         let sb: u64 = at(self.0 + offset!(dentry_sb));
         at(sb + offset!(super_dev))
-    }
-
-    /// Is it the root of its file system? A dentry that is its own parent and is not has lost its ancestors
-    /// (open_by_handle_at of a file that is not in the cache).
-    #[inline(always)]
-    pub fn is_root(self) -> bool {
-        let sb: u64 = at(self.0 + offset!(dentry_sb));
-        at::<u64>(sb + offset!(super_root)) == self.0
     }
 
     /// d_unhashed(): not to be found by a look-up any more.
@@ -63,19 +49,31 @@ impl Dentry {
 #[inline(never)]
 pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let leaf = Dentry(leaf);
-    scratch.set_leaf(leaf.0);
-    let mut flags = flag::PRESENT;
+    scratch.set_leaf(leaf);
+    let head = scratch.block(leaf);
+    let parent: u64 = head.field(offset!(dentry_parent));
+    let name: u64 = head.field(offset!(dentry_name) + offset!(qstr_name));
+    let top = scratch.top(head.field(offset!(dentry_sb)));
+    let device: u32 = top.field(offset!(super_dev));
+    let in_tree = is_in_tree(top.field(offset!(super_flags)));
+    let root = if in_tree { top.field(offset!(super_root)) } else { 0 };
+    let mut flags = 0;
     // A memfd has no directory; its name is all there is.
-    if leaf.parent().0 == leaf.0 && !Inode(leaf.inode()).in_tree() {
-        scratch.append_kernel_string(leaf.name());
-        flags |= flag::INTERNAL;
+    if parent == leaf && !in_tree {
+        scratch.append_kernel_string(name);
+        flags = flag::INTERNAL;
     }
-    scratch.walk_from(leaf.0);
-    if walk_names(owner) != 0 {
-        flags |= flag::CUT;
-    }
-    u64::from(scratch.path_length()) | u64::from(flags) << 16 | u64::from(leaf.device()) << 32
+    append_below(owner, leaf, root, device) | u64::from(flags) << 16
+}
+
+/// The same, of a file system whose root (0 = nobody can mount it) and device are known.
+#[inline(always)]
+pub fn append_below(owner: u32, leaf: u64, root: u64, device: u32) -> u64 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    scratch.set_root(root);
+    scratch.walk_from(leaf);
+    let flags = flag::PRESENT | if walk_names(owner) != 0 { flag::CUT } else { 0 };
+    u64::from(scratch.path_length()) | u64::from(flags) << 16 | u64::from(device) << 32
 }
 
 /// The path that [`append_path`] tells of, with what else is known of it.
@@ -84,7 +82,8 @@ pub fn path_of(told: u64, flags: u16, mount: u32) -> Path {
     Path { length: told as u16, flags: (told >> 16) as u16 | flags, mount, device: (told >> 32) as u32 }
 }
 
-/// The walk itself, 1 when the path was cut: deeper or longer than the bound, or without its ancestors. Its state lies in the scratch map and is read again in each step, because a state in registers
+/// The walk itself, 1 when the path was cut: deeper or longer than the bound, or without its ancestors: a dentry that is
+/// its own parent and is not the root (open_by_handle_at of a file that is not in the cache). Its state lies in the scratch map and is read again in each step, because a state in registers
 /// makes the verifier explore every depth on its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -92,10 +91,10 @@ extern "C" fn walk_names(owner: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 1 };
     for _ in 0..DEPTH {
         let dentry = Dentry(scratch.walking());
-        let head = scratch.read_block(dentry.0);
+        let head = scratch.block(dentry.0);
         let parent: u64 = head.field(offset!(dentry_parent));
         if parent == dentry.0 || parent == 0 {
-            return (Inode(head.field(offset!(dentry_inode))).in_tree() && !dentry.is_root()).into();
+            return (scratch.root() != 0 && scratch.root() != dentry.0).into();
         }
         if scratch.path_length() as usize > PATH - 256 {
             return 1;

@@ -2,6 +2,8 @@
 
 use super::offset::offset;
 use super::read::at;
+use super::scratch::Scratch;
+use super::task::Current;
 
 /// FMODE_WRITE.
 pub const FMODE_WRITE: u32 = 2;
@@ -14,17 +16,41 @@ pub const AT_FDCWD: i32 = -100;
 #[derive(Clone, Copy)]
 pub struct File(pub u64);
 
+/// What a file object says of itself.
+pub struct Opened {
+    /// FMODE_ bits.
+    pub mode: u32,
+    /// O_ flags.
+    pub flags: u32,
+    pub inode: u64,
+    pub dentry: u64,
+    /// `struct vfsmount *`.
+    pub mount: u64,
+}
+
 impl File {
-    /// What a descriptor of a task refers to: `files.fdt.fd[n]`.
+    /// All of it at once.
     #[inline(always)]
-    pub fn of_descriptor(task: u64, descriptor: u64) -> Option<Self> {
-        let files: u64 = at(task + offset!(task_files));
-        let table: u64 = at(files + offset!(files_fdt));
-        let bound: u32 = at(table + offset!(fdtable_max_fds));
+    pub fn read(self, scratch: &mut Scratch) -> Opened {
+        let head = scratch.block(self.0);
+        Opened {
+            mode: head.field(offset!(file_mode)),
+            flags: head.field(offset!(file_flags)),
+            inode: head.field(offset!(file_inode)),
+            dentry: head.field(offset!(file_path) + offset!(path_dentry)),
+            mount: head.field(offset!(file_path) + offset!(path_mnt)),
+        }
+    }
+
+    /// What a descriptor of the current task refers to: `files.fdt.fd[n]`.
+    #[inline(always)]
+    pub fn of_descriptor(descriptor: u64) -> Option<Self> {
+        let table = Current::get().typed().follow(offset!(task_files)).follow(offset!(files_fdt));
+        let bound: u32 = table.load(offset!(fdtable_max_fds));
         if descriptor >= u64::from(bound) {
             return None;
         }
-        let array: u64 = at(table + offset!(fdtable_fd));
+        let array: u64 = table.load(offset!(fdtable_fd));
         let file: u64 = at(array + descriptor * 8);
         // The lowest bits of an entry are no address bits on any kernel; a file is aligned to 8.
         if file == 0 { None } else { Some(Self(file & !7)) }
@@ -33,11 +59,6 @@ impl File {
     #[inline(always)]
     pub fn mode(self) -> u32 {
         at(self.0 + offset!(file_mode))
-    }
-
-    #[inline(always)]
-    pub fn flags(self) -> u32 {
-        at(self.0 + offset!(file_flags))
     }
 
     #[inline(always)]
@@ -64,7 +85,7 @@ impl File {
 
 /// `mnt_id` of the mount around a `struct vfsmount`.
 #[inline(always)]
-fn mount_id(vfsmount: u64) -> u32 {
+pub fn mount_id(vfsmount: u64) -> u32 {
     if vfsmount == 0 {
         return 0;
     }
@@ -74,13 +95,13 @@ fn mount_id(vfsmount: u64) -> u32 {
 /// Where a relative argument starts: the directory behind `dirfd`, or the current one.
 /// Dentry and mount id; dentry 0 when there is none.
 #[inline(always)]
-pub fn base(task: u64, dirfd: i32) -> (u64, u32) {
+pub fn base(scratch: &mut Scratch, dirfd: i32) -> (u64, u32) {
     if dirfd == AT_FDCWD {
-        let fs: u64 = at(task + offset!(task_fs));
-        let dentry = at(fs + offset!(fs_pwd) + offset!(path_dentry));
-        return (dentry, mount_id(at(fs + offset!(fs_pwd) + offset!(path_mnt))));
+        let fs = Current::get().typed().follow(offset!(task_fs));
+        let dentry = scratch.as_number(fs.load(offset!(fs_pwd) + offset!(path_dentry)));
+        return (dentry, mount_id(scratch.as_number(fs.load(offset!(fs_pwd) + offset!(path_mnt)))));
     }
-    match File::of_descriptor(task, dirfd as u32 as u64) {
+    match File::of_descriptor(dirfd as u32 as u64) {
         Some(file) => (file.dentry(), file.mount_id()),
         None => (0, 0),
     }

@@ -1,10 +1,11 @@
 //! `struct inode`.
 
 use graven_abi::filter::InodeKey;
+use graven_abi::path;
 
 use super::dentry::Dentry;
 use super::offset::{INODE_LEAVING, load, offset};
-use super::read::at;
+use super::read::{Typed, at};
 use super::scratch::Scratch;
 
 /// S_IFMT, S_IFDIR.
@@ -45,11 +46,6 @@ impl Inode {
         at::<u16>(self.0 + offset!(inode_mode)).into()
     }
 
-    #[inline(always)]
-    pub fn links(self) -> u32 {
-        at(self.0 + offset!(inode_nlink))
-    }
-
     /// `i_rdev`: which device a device node is.
     #[inline(always)]
     pub fn node_device(self) -> u32 {
@@ -88,8 +84,9 @@ impl Inode {
     /// are read at once: each helper call costs more than the bytes.
     #[inline(always)]
     pub fn describe(self, scratch: &mut Scratch) {
-        let head = scratch.read_block(self.0);
+        let head = scratch.block(self.0);
         let (mode, sb): (u16, u64) = (head.field(offset!(inode_mode)), head.field(offset!(inode_sb)));
+        let device = scratch.top(sb).field(offset!(super_dev));
         let out = scratch.facts();
         out.inode = head.field(offset!(inode_ino));
         out.size = head.field(offset!(inode_size));
@@ -98,8 +95,21 @@ impl Inode {
         out.uid = head.field(offset!(inode_uid));
         out.gid = head.field(offset!(inode_gid));
         out.links = head.field(offset!(inode_nlink));
-        out.device = at(sb + offset!(super_dev));
+        out.device = device;
     }
+}
+
+/// As [`Inode::describe`], of one that a tracepoint was given.
+#[inline(always)]
+pub fn describe(inode: Typed, out: &mut path::Inode) {
+    out.inode = inode.load(offset!(inode_ino));
+    out.size = inode.load(offset!(inode_size));
+    out.generation = inode.load(offset!(inode_generation));
+    out.mode = inode.load::<u16>(offset!(inode_mode)).into();
+    out.uid = inode.load(offset!(inode_uid));
+    out.gid = inode.load(offset!(inode_gid));
+    out.links = inode.load(offset!(inode_nlink));
+    out.device = inode.follow(offset!(inode_sb)).load(offset!(super_dev));
 }
 
 /// By `super_block.s_flags`: can people mount and name the tree it lies in?

@@ -30,13 +30,16 @@ pub fn field<T: Copy + Default>(base: u64, offset: u64) -> Option<T> {
     if base == 0 || offset == ABSENT as u64 { None } else { Some(at(base + offset)) }
 }
 
-/// Copies plain data between maps by the helper: the compiler would write a loop over bytes, each step of which
-/// the verifier follows.
+/// Copies a few words of plain data between maps, word by word: the compiler would write a loop over bytes, each step
+/// of which the verifier follows, and a helper costs more than the words.
 #[inline(always)]
 pub fn copy<T: Copy>(to: &mut T, from: &T) {
-    let (to, from) = (core::ptr::from_mut(to).cast(), core::ptr::from_ref(from).cast());
-    // SAFETY: both are whole values of T. It cannot fail: the source is a map's value.
-    unsafe { bpf_probe_read_kernel_bytes(to, size_of::<T>() as u32, from) };
+    const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8 && size_of::<T>() <= 128) }
+    let (to, from) = (core::ptr::from_mut(to).cast::<u64>(), core::ptr::from_ref(from).cast::<u64>());
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: both are whole values of T.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) }
+    }
 }
 
 /// A value at an address of the calling program; zeros where nothing can be read.

@@ -5,7 +5,9 @@
 //! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
 //! recursion guard skips the second), and each program has its own scratch.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use graven_abi::header::Header;
@@ -56,7 +58,14 @@ pub struct Scratch {
     call: Call,
     facts: path::Inode,
     overflow: overflow::Key,
+    /// Where `block` was read from in this run; 0 = nowhere.
+    block_at: u64,
+    /// The root of the file system whose names are walked; 0 = nobody can mount it.
+    root: u64,
+    /// The same of `top`.
+    top_at: u64,
     block: [u8; BLOCK],
+    top: [u8; BLOCK],
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
@@ -110,6 +119,8 @@ impl Scratch {
         let scratch = Self::of(owner)?;
         scratch.restart();
         scratch.owner = owner;
+        scratch.block_at = 0;
+        scratch.top_at = 0;
         Some(scratch)
     }
 
@@ -135,11 +146,40 @@ impl Scratch {
         &mut self.facts
     }
 
-    /// Reads the beginning of a struct; the block before is gone.
+    /// The beginning of a struct, read unless it was the last that was; the block before is gone.
     #[inline(always)]
-    pub fn read_block(&mut self, address: u64) -> Block {
-        into(&mut self.block, address);
+    pub fn block(&mut self, address: u64) -> Block {
+        // SAFETY: as for `tail`.
+        let before = unsafe { core::ptr::read_volatile(&raw const self.block_at) };
+        if before != address {
+            into(&mut self.block, address);
+            self.block_at = address;
+        }
         Block { address, bytes: self.block.as_ptr() }
+    }
+
+    /// The beginning of a superblock, likewise: it is asked for again and again.
+    #[inline(always)]
+    pub fn top(&mut self, address: u64) -> Block {
+        // SAFETY: as for `tail`.
+        let before = unsafe { core::ptr::read_volatile(&raw const self.top_at) };
+        if before != address {
+            into(&mut self.top, address);
+            self.top_at = address;
+        }
+        Block { address, bytes: self.top.as_ptr() }
+    }
+
+    /// Where a walk over names must end, else it is cut.
+    #[inline(always)]
+    pub fn set_root(&mut self, root: u64) {
+        self.root = root;
+    }
+
+    #[inline(always)]
+    pub fn root(&self) -> u64 {
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::read_volatile(&raw const self.root) }
     }
 
     /// Room for the key of a row of losses.
@@ -286,6 +326,24 @@ impl Scratch {
     #[inline(always)]
     pub fn begin_path(&mut self) {
         self.path_start = self.tail();
+    }
+
+    /// Where that path begins in the tail.
+    #[inline(always)]
+    pub fn path_start(&self) -> u32 {
+        // SAFETY: as for `tail`.
+        unsafe { core::ptr::read_volatile(&raw const self.path_start) }
+    }
+
+    /// Appends a part of the tail, at most [`PATH`] bytes, once more.
+    #[inline(always)]
+    pub fn repeat(&mut self, from: u32, length: u32) -> u32 {
+        let length = length.min(PATH as u32);
+        // SAFETY: within the tail, behind which PATH bytes follow.
+        let source = unsafe { self.bytes.as_ptr().add(from as usize & (TAIL - 1)) };
+        // SAFETY: PATH bytes fit behind `end`.
+        let failed = unsafe { bpf_probe_read_kernel(self.end().cast(), length, source.cast()) };
+        if failed != 0 { 0 } else { self.grow(length.into()) }
     }
 
     /// Bytes appended since [`Self::begin_path`].

@@ -7,10 +7,12 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
+use graven_abi::filter::class;
 use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
 
-use super::dentry::Dentry;
+use super::offset::offset;
+use super::scratch::Scratch;
 use super::task::Current;
 
 /// One inode that changed.
@@ -26,11 +28,22 @@ pub struct Touched {
     pub parent_inode: u64,
     /// Hash and length of the name then.
     pub name_hash: u64,
+    /// The directory for whose content `class` was found: its own inode, or its parent's; 0 = it was found for the
+    /// inode alone.
+    pub within: u64,
+    /// That dentry's parent at the end of the call.
+    pub parent_now: u64,
+    /// What has become of that dentry at the end of the call: one of [`now`].
+    pub now: u32,
+    /// 1 = it had a mark.
+    pub marked: u32,
+    /// The root of its file system.
+    pub root: u64,
     /// One of `filter::class`.
     pub class: u32,
-    /// 1 = `facts` and `name` are filled; 2 = and the inode had other names.
+    /// 1 = `name` and what is said of the dentry are filled; 2 = and the inode had other names.
     pub described: u32,
-    /// What a record says of it, without a path.
+    /// What a record says of it, without a path: of a mutable one its mode alone.
     pub facts: path::Inode,
     /// Its name then, NUL-terminated.
     pub name: [u8; NAME],
@@ -38,6 +51,16 @@ pub struct Touched {
 
 /// In [`Touched::described`].
 pub const HAS_OTHERS: u32 = 2;
+
+/// [`Touched::now`].
+pub mod now {
+    /// It names the inode as it did, or there was none.
+    pub const STAYS: u32 = 0;
+    /// It has another name or parent.
+    pub const MOVED: u32 = 1;
+    /// It is dropped, or names nothing any more (d_delete).
+    pub const GONE: u32 = 2;
+}
 
 /// See the module's text.
 #[repr(C)]
@@ -48,10 +71,14 @@ pub struct Slot {
     pub count: u32,
     /// Of these, those that are kept.
     pub kept: u32,
-    /// Changes of mutable places.
-    pub ignored: u32,
+    /// Of these, those that are protected.
+    pub protected: u32,
     /// 1 = this call may move a directory, or take a policy root away: the generation is odd because of it.
     pub moving: u32,
+    /// For `rename`: the entry that has moved, and the one that stood at its new name; TOUCHED = none. Here, and not in
+    /// registers, of which the verifier would follow every combination.
+    pub moved: u32,
+    pub replaced: u32,
     pub touched: [Touched; TOUCHED],
 }
 
@@ -107,7 +134,7 @@ impl Slot {
             {
                 slot.count = 0;
                 slot.kept = 0;
-                slot.ignored = 0;
+                slot.protected = 0;
                 slot.moving = 0;
                 return Some(slot);
             }
@@ -134,6 +161,12 @@ impl Slot {
             atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(owner, 0, me)
         };
         taken
+    }
+
+    /// The strictest class of what is kept.
+    #[inline(always)]
+    pub fn strictest(&self) -> u32 {
+        if self.protected == 0 { class::KEEP } else { class::PROTECT }
     }
 
     /// An entry by number.
@@ -167,11 +200,23 @@ impl Touched {
         self.described = u32::from(length > 0);
     }
 
-    /// Has the name gone that it had? (d_delete: the dentry is dropped, or names nothing any more.)
+    /// Looks again at the dentry that named it: fills `now` and `parent_now`.
     #[inline(always)]
-    pub fn is_gone(&self) -> bool {
-        let dentry = Dentry(self.dentry);
-        dentry.unhashed() || dentry.inode() != self.inode
+    pub fn look_again(&mut self, scratch: &mut Scratch) {
+        self.now = now::STAYS;
+        if self.dentry == 0 {
+            return;
+        }
+        let head = scratch.block(self.dentry);
+        self.parent_now = head.field(offset!(dentry_parent));
+        let (hashed, inode): (u64, u64) =
+            (head.field(offset!(dentry_hash) + offset!(bl_node_pprev)), head.field(offset!(dentry_inode)));
+        let name: u64 = head.field(offset!(dentry_name) + offset!(qstr_hash_len));
+        if hashed == 0 || inode != self.inode {
+            self.now = now::GONE;
+        } else if self.parent_now != self.parent || name != self.name_hash {
+            self.now = now::MOVED;
+        }
     }
 
     /// Address of the copied name.

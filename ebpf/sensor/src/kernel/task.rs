@@ -111,7 +111,10 @@ pub fn describe(current: Current, out: &mut Task) {
     // Without CONFIG_AUDIT there is neither, which reads as "not set".
     out.loginuid = task.field(offset!(task_loginuid)).unwrap_or(u32::MAX);
     out.session = task.field(offset!(task_sessionid)).unwrap_or(u32::MAX);
-    into(&mut out.comm, current.address() + offset!(task_comm));
+    let comm: [u64; 2] = [task.load(offset!(task_comm)), task.load(offset!(task_comm) + 8)];
+    // SAFETY: any bytes are values of either.
+    out.comm = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm) };
+
     // SAFETY: the helper has no preconditions.
     out.cgroup = unsafe { bpf_get_current_cgroup_id() };
     credentials(task, out);
