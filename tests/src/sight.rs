@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::programs::{self, AGENT};
@@ -20,6 +20,16 @@ pub fn of_changes() -> bool {
             true
         }
     })
+}
+
+/// True when the sensor is told what requests of io_uring are about (from 6.1 on). Else only that there are some.
+pub fn of_requests() -> Result<bool> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 1)),
+        _ => bail!("kernel release {release} has no number"),
+    }
 }
 
 /// Whether this kernel gives such a record at all.

@@ -14,8 +14,10 @@ pub(super) fn file(mounts: &Mounts, inode: &Inode) -> File {
             (names.path, names.aliases, *source, path.cut)
         }
         Place::Argument { base, argument, cut } => {
+            // An absolute argument has no base: what is known of the directory is known of the whole.
+            let cut = *cut || base.as_ref().is_some_and(|base| base.cut);
             let base = base.as_ref().map(|base| mounts.resolve(base).path);
-            (lexical(base.as_deref(), argument), Vec::new(), PathSource::Argument, *cut)
+            (lexical(base.as_deref(), argument), Vec::new(), PathSource::Argument, cut)
         }
     };
     File {
@@ -114,6 +116,14 @@ mod tests {
             size: 0,
             links: 0,
         }
+    }
+
+    #[test]
+    fn an_argument_below_a_path_without_its_beginning_has_none_either() {
+        let base = DentryPath { cut: true, components: vec![b"deep".to_vec()], ..DentryPath::default() };
+        let place = Place::Argument { base: Some(base), argument: b"x".to_vec(), cut: false };
+        let named = Inode { place, ..inode(DentryPath::default()) };
+        assert!(file(&Mounts::default(), &named).cut);
     }
 
     #[test]

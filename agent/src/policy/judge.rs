@@ -195,7 +195,7 @@ fn weight(side: &Side<'_>) -> (u8, i32) {
 
 /// Every name of a file counts: a bind mount must not hide a protected one.
 fn side<'a>(policy: &'a Policy, subject: &Subject, file: &File, moves: bool) -> Side<'a> {
-    if file.cut && file.path_source() != PathSource::Argument {
+    if file.cut {
         return Side::Unknown;
     }
     let names = std::iter::once(&file.path).chain(&file.aliases);
@@ -431,9 +431,12 @@ severity = "low"
 
     #[test]
     fn a_path_without_its_beginning_is_never_taken_for_mutable() {
-        let cut = File { path: b"/tmp/x".to_vec(), cut: true, ..File::default() };
-        let event = Event::Open(v1::Open { file: Some(cut), ..v1::Open::default() });
-        assert_eq!(said(event), "alert medium [] protected");
+        for source in [PathSource::File, PathSource::Argument] {
+            let cut =
+                File { path: b"/tmp/x".to_vec(), cut: true, path_source: source.into(), ..File::default() };
+            let event = Event::Open(v1::Open { file: Some(cut), ..v1::Open::default() });
+            assert_eq!(said(event), "alert medium [] protected");
+        }
     }
 
     #[test]

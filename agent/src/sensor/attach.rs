@@ -94,7 +94,7 @@ const WANTED: [Wanted; 9] = [
     wanted(
         "io_uring",
         &[("io_uring_submit_req", On::Btf), ("io_uring_submit_sqe", On::Btf)],
-        "what requests of io_uring ask for (what they change is seen all the same)",
+        "what requests of io_uring ask for",
     ),
     wanted("signal_generate", &[("signal_generate", On::Btf)], "who sends signals to the agent"),
 ];
@@ -107,8 +107,14 @@ const UNSKIPPED: [(&str, On); 2] =
 /// See [`UNSKIPPED`].
 const UNSKIPPED_FROM: Version = Version(7, 0);
 
+/// Between these the arguments of io_uring's tracepoint changed with each release.
+const IO_URING_UNSETTLED: std::ops::Range<Version> = Version(5, 12)..Version(6, 1);
+
 /// The programs for a thing on this kernel.
 fn programs(wanted: &Wanted, kernel: Version) -> &'static [(&'static str, On)] {
+    if wanted.name == "io_uring" && IO_URING_UNSETTLED.contains(&kernel) {
+        return &wanted.programs[..1];
+    }
     if wanted.name == "sys_exit" && kernel >= UNSKIPPED_FROM { &UNSKIPPED } else { wanted.programs }
 }
 

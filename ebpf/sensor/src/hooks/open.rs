@@ -19,8 +19,8 @@ use super::sys_exit::the_rest;
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File, Opened};
-use crate::kernel::inode::{Inode, is_block_device, is_device};
-use crate::kernel::read::copy;
+use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
+use crate::kernel::read::{copy, user};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::place::{self, is_touched};
@@ -125,7 +125,9 @@ const EXCHANGED: u32 = 2;
 extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let Opened { mode, flags: opened, inode, .. } = File(file).read(scratch);
-    if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED {
+    // Without inode-time tracepoints nothing tells that an open for reading has cut the file off, but its flags.
+    let cuts = evidence == EXISTED && truncates(scratch);
+    if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED && !cuts {
         return 0;
     }
     let class = place::describe_file(owner, file);
@@ -133,8 +135,14 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
         return 0;
     }
     let kind = scratch.facts().mode;
+    // Devices and pipes have nothing to cut off.
+    let cuts = cuts && is_regular(kind);
+    if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED && !cuts {
+        return 0;
+    }
     let class = if is_block_device(kind) { class::PROTECT } else { class };
-    let truncated = evidence == TOUCHED && mode & FMODE_CREATED == 0 && flags(scratch) & O_TRUNC != 0;
+    let existed = mode & FMODE_CREATED == 0;
+    let truncated = existed && (cuts || (evidence == TOUCHED && flags(scratch) & O_TRUNC != 0));
     let agreed = evidence != EXCHANGED && agrees(scratch, opened, mode);
     let (_, event) = scratch.record::<Open>();
     copy(&mut event.file, scratch.facts());
@@ -146,6 +154,15 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     event.padding = 0;
     emit::<Open>(scratch, kind::OPEN, ring_of(class));
     0
+}
+
+/// Did the caller ask for a file to be cut off? openat2 has its flags in the caller's memory, where they may have
+/// changed by now.
+#[inline(always)]
+fn truncates(scratch: &Scratch) -> bool {
+    let asked = flags(scratch);
+    let asked = if asked == UNKNOWN { user(scratch.argument(2)) } else { asked };
+    asked & O_TRUNC != 0
 }
 
 /// Is a file object with these flags and this mode one that this call would have made?

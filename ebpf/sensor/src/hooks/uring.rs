@@ -6,22 +6,29 @@
 //! request's kind with outcome `reported`, named by the kernel's own copy of the string. A completion is never waited
 //! for: IOSQE_CQE_SKIP_SUCCESS leaves it out.
 //!
-//! What it misses: before 6.1 the tracepoint has no request, so names are not to be had.
+//! What it misses: on 5.10 and 5.11 the tracepoint has no request: that a process makes such requests is an `uncovered`
+//! record. From 5.12 to 6.0 its arguments changed with each release, and it is not used.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 #[cfg(not(feature = "counted"))]
 use graven_abi::offsets::ABSENT;
+#[cfg(feature = "counted")]
+use graven_abi::syscalls::entry;
 use graven_abi::syscalls::uring as requests;
 
 #[cfg(not(feature = "counted"))]
 use super::request;
+#[cfg(feature = "counted")]
+use super::uncovered;
+#[cfg(not(feature = "counted"))]
 use crate::kernel::maps;
 #[cfg(not(feature = "counted"))]
 use crate::kernel::offset::offset;
 #[cfg(not(feature = "counted"))]
 use crate::kernel::read::field;
-#[cfg(not(feature = "counted"))]
+#[cfg(feature = "counted")]
+use crate::kernel::scratch::owner;
 use crate::kernel::task::Current;
 
 /// One bit for each request that may change a file.
@@ -49,7 +56,7 @@ pub fn io_uring_submit_sqe(ctx: BtfTracePointContext) -> i32 {
     {
         let opcode = ctx.arg::<u64>(1) as u8;
         if changes(opcode.into()) {
-            maps::set_submitted(opcode.into());
+            uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, opcode.into());
         }
         0
     }

@@ -11,6 +11,7 @@ use super::scratch::Scratch;
 /// S_IFMT, S_IFDIR.
 const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
 /// S_IFBLK, S_IFCHR.
 const BLOCK: u32 = 0o060_000;
 const CHARACTER: u32 = 0o020_000;
@@ -173,6 +174,12 @@ pub fn is_block_device(mode: u32) -> bool {
 #[inline(always)]
 pub fn is_device(mode: u32) -> bool {
     matches!(mode & TYPE, BLOCK | CHARACTER)
+}
+
+/// S_ISREG.
+#[inline(always)]
+pub fn is_regular(mode: u32) -> bool {
+    mode & TYPE == REGULAR
 }
 
 /// S_ISDIR.

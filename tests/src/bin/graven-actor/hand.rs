@@ -50,7 +50,7 @@ pub(crate) fn run(words: Vec<OsString>) -> Result<()> {
 }
 
 /// What the kernel says that has no such call, request, or feature of a file system.
-const MISSING: [Errno; 2] = [Errno::NOSYS, Errno::OPNOTSUPP];
+const MISSING: [Errno; 3] = [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTTY];
 
 /// The kernel has not what it takes.
 pub(crate) fn is_lacking(error: &Error) -> bool {

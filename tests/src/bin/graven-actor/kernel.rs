@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::{Context, Result, ensure};
 use graven_tests::calls::{Call, Entry};
 use graven_tests::syscalls::{self, Argument};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::hand::{Hand, text};
 
@@ -123,6 +125,12 @@ fn load(call: &Call, name: &OsStr) -> Result<usize> {
     attributes[..4].copy_from_slice(&SOCKET_FILTER.to_le_bytes());
     attributes[4..8].copy_from_slice(&2_u32.to_le_bytes());
     attributes[48..48 + name.len()].copy_from_slice(name.as_bytes());
+    // Before 5.11 programs are locked memory.
+    let unbounded = Rlimit { current: None, maximum: None };
+    setrlimit(Resource::Memlock, unbounded).or_else(|error| match error {
+        Errno::PERM => Ok(()),
+        other => Err(other),
+    })?;
     bpf(call, BPF_PROG_LOAD, &attributes, &[(8, 8, &PROGRAM), (16, 8, b"GPL\0")])
 }
 
