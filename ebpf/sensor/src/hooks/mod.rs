@@ -1,9 +1,15 @@
 //! One file a kind of event, and the three places where they are called from: `sys_exit`, which knows who,
-//! what and the result, `ctime`, which knows which inodes really changed, and `uring`, which knows what io_uring was
-//! asked for.
+//! what and the result, `ctime` (with `calling`, `locate` and `note`), which knows which inodes really changed, and
+//! `uring`, which knows what io_uring was asked for.
 
 #[cfg(not(feature = "counted"))]
 pub mod ctime;
+#[cfg(not(feature = "counted"))]
+pub mod calling;
+#[cfg(not(feature = "counted"))]
+pub mod locate;
+#[cfg(not(feature = "counted"))]
+pub mod note;
 pub mod sys_exit;
 pub mod open;
 pub mod modify;

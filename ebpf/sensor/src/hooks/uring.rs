@@ -49,12 +49,15 @@ pub fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
     request::submitted(ctx.arg::<*const u8>(0) as u64)
 }
 
-/// trace_io_uring_submit_sqe(req, …), 6.1; on 5.10 the first argument is the ring and the second the opcode.
+/// trace_io_uring_submit_sqe(req, …), 6.1; on 5.10 the first argument is the ring, and the second or the
+/// third the opcode.
 #[btf_tracepoint(function = "io_uring_submit_sqe")]
 pub fn io_uring_submit_sqe(ctx: BtfTracePointContext) -> i32 {
     #[cfg(feature = "counted")]
     {
-        let opcode = ctx.arg::<u64>(1) as u8;
+        // Releases of 5.10 from .162 on have 5.15's io_uring: a pointer to the request comes first, which is no byte.
+        let second = ctx.arg::<u64>(1);
+        let opcode = if second > u64::from(u8::MAX) { ctx.arg::<u64>(2) } else { second } as u8;
         if changes(opcode.into()) {
             uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, opcode.into());
         }

@@ -1,0 +1,151 @@
+//! What a call changes, noted in its thread's slot until `sys_exit` makes a record of it: the names that may be gone by
+//! then, and that a directory may be moving.
+
+use graven_abi::counter;
+use graven_abi::filter::class;
+use graven_abi::limits::{OTHER_NAMES, TOUCHED};
+use graven_abi::syscalls::op;
+
+use super::locate::Place;
+use crate::kernel::dentry::Dentry;
+use crate::kernel::inode::{self, Inode, is_directory, older_alias};
+use crate::kernel::maps;
+use crate::kernel::offset::offset;
+use crate::kernel::read::{Typed, copy};
+use crate::kernel::scratch::Scratch;
+use crate::kernel::slot::{HAS_OTHERS, Slot, Touched};
+
+/// Notes the inode in the thread's slot, where it is not yet; false when there is no room.
+#[inline(always)]
+pub fn note(
+    scratch: &mut Scratch,
+    slot: &mut Slot,
+    typed: Typed,
+    inode: Inode,
+    place: &Place,
+    operation: u8,
+    marked: bool,
+) -> bool {
+    if slot.count >= TOUCHED as u32 {
+        maps::count(counter::STATE_FULL);
+        return false;
+    }
+    let entry = slot.entry(slot.count);
+    let mode = typed.load::<u16>(offset!(inode_mode)).into();
+    let directory = is_directory(mode);
+    let renames = matches!(operation, op::RENAME..=op::RENAMEAT2);
+    // A rename has two places: the mutable one is named too, if the other is kept.
+    let described = place.class != class::MUTABLE || renames;
+    // Only of what may lose its name it is asked how it was called: unlink takes none from a directory.
+    let named = described
+        && matches!(operation, op::UNLINK..=op::RENAMEAT2)
+        && !(operation == op::UNLINK && directory);
+    fill(scratch, entry, inode, place, named);
+    entry.class = place.class;
+    entry.marked = marked.into();
+    if described {
+        entry.root = scratch.as_number(typed.follow(offset!(inode_sb)).load(offset!(super_root)));
+        inode::describe(typed, &mut entry.facts);
+    } else {
+        entry.facts.mode = mode;
+    }
+    slot.count += 1;
+    if place.class != class::MUTABLE {
+        slot.kept += 1;
+        slot.protected += u32::from(place.class == class::PROTECT);
+    }
+    if renames && directory {
+        announce_move(slot);
+    }
+    true
+}
+
+/// A file with several names loses one, or has one moved: which it is shows only at `sys_exit`, so the newest entry's
+/// other names are noted too. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
+    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let first = slot.count.wrapping_sub(1);
+    if slot.entry(first).described == 0 {
+        return 0;
+    }
+    let mut alias = Inode(inode).first_alias();
+    // One of them is the entry's own.
+    for _ in 0..=OTHER_NAMES {
+        if alias == 0 || slot.count >= TOUCHED as u32 {
+            break;
+        }
+        let noted = slot.entry(first);
+        // One that is gone already, but open, is not the one that goes now.
+        if alias != noted.dentry && !Dentry(alias).unhashed() {
+            noted.described = HAS_OTHERS;
+            let entry = slot.entry(slot.count);
+            fill(scratch, entry, Inode(inode), &Place { class: noted.class, alias, within: 0 }, true);
+            entry.described = HAS_OTHERS;
+            entry.class = noted.class;
+            entry.marked = noted.marked;
+            entry.root = noted.root;
+            copy(&mut entry.facts, &noted.facts);
+            slot.count += 1;
+        }
+        alias = older_alias(alias);
+    }
+    0
+}
+
+/// Where it lies now, because that may be gone at `sys_exit`.
+#[inline(always)]
+fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, place: &Place, named: bool) {
+    entry.inode = inode.0;
+    entry.dentry = place.alias;
+    entry.within = place.within;
+    entry.parent = 0;
+    entry.parent_inode = 0;
+    entry.described = 0;
+    if place.alias != 0 && named {
+        let head = scratch.block(place.alias);
+        let parent: u64 = head.field(offset!(dentry_parent));
+        entry.parent = parent;
+        entry.name_hash = head.field(offset!(dentry_name) + offset!(qstr_hash_len));
+        entry.describe_name(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        // Of a file with one name it is known already.
+        let known = place.within != 0 && place.within != inode.0;
+        entry.parent_inode = if known { place.within } else { Dentry(parent).inode() };
+    }
+}
+
+/// A policy root changes in a call that takes a name away: its own, or one in it. From here to `sys_exit`, which knows,
+/// no verdict is believed.
+#[inline(always)]
+pub fn may_go(slot: &mut Slot) {
+    if slot.moving == 0 {
+        slot.moving = 1;
+        maps::moving();
+    }
+}
+
+/// A directory and its parent both change in one rename: the directory is moving. From here to `sys_exit`
+/// no verdict is believed, because the trees below it change their ancestors.
+#[inline(always)]
+fn announce_move(slot: &mut Slot) {
+    if slot.moving != 0 {
+        return;
+    }
+    let newest = slot.count.wrapping_sub(1);
+    let (inode, parent) = {
+        let entry = slot.entry(newest);
+        (entry.inode, entry.parent_inode)
+    };
+    for index in 0..TOUCHED as u32 {
+        if index >= newest {
+            break;
+        }
+        let other = slot.entry(index);
+        if other.inode == parent || (other.parent_inode == inode && is_directory(other.facts.mode)) {
+            may_go(slot);
+            return;
+        }
+    }
+}
