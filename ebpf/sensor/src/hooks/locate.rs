@@ -75,6 +75,9 @@ impl Place {
             return None;
         }
         let within = if directory { inode.0 } else { Dentry(parent).inode() };
+        if within == 0 {
+            return None;
+        }
         let beside = if noted { class_within(within) } else { UNKNOWN };
         let owner = scratch.owner();
         let class = match beside {
