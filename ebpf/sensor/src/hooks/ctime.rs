@@ -34,6 +34,7 @@ use crate::place::is_touched;
 /// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
 /// before the dentry moves, and a thread can be kept from going on for a while. ns.
 const DISTRUST: u64 = 4_000_000_000;
+
 /// trace_ctime_ns_xchg(inode, old, new, current)
 #[btf_tracepoint(function = "ctime_ns_xchg")]
 pub fn ctime_ns_xchg(ctx: BtfTracePointContext) -> i32 {

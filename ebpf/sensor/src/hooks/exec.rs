@@ -16,7 +16,7 @@ use graven_abi::path::{Path, flag};
 
 use crate::emit::emit;
 use crate::kernel::dentry::{append_path, path_of};
-use crate::kernel::file::{self, File};
+use crate::kernel::file::{self, File, Opened};
 use crate::kernel::offset::offset;
 use crate::kernel::read::{Typed, at, copy};
 use crate::kernel::scratch::{Scratch, owner};
@@ -60,10 +60,11 @@ fn directory(scratch: &mut Scratch) -> Path {
 
 #[inline(always)]
 fn executable(scratch: &mut Scratch, file: File) {
-    place::describe(scratch.owner(), file.inode(), file.dentry());
+    let Opened { inode, dentry, mount, .. } = file.read(scratch);
+    place::describe(scratch.owner(), inode, dentry);
     let facts = scratch.facts();
     facts.path.flags |= flag::FILE | flag::MOUNT;
-    facts.path.mount = file.mount_id();
+    facts.path.mount = file::mount_id(mount);
     let (_, event) = scratch.record::<Exec>();
     copy(&mut event.file, scratch.facts());
 }

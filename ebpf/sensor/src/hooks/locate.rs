@@ -17,7 +17,7 @@ pub struct Place {
     pub class: u32,
     /// The dentry that names it; 0 = none.
     pub alias: u64,
-    /// See [`Touched::within`].
+    /// See `Touched::within`.
     pub within: u64,
 }
 

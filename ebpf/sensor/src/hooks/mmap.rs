@@ -61,11 +61,12 @@ pub extern "C" fn mapped(_count: u32) -> u32 {
         return 0;
     }
     let Some(file) = File::of_descriptor(descriptor) else { return 0 };
+    let mode = file.read(scratch).mode;
     let class = place::describe_file(owner::SYS_EXIT, file.0);
     if class == place::NOTHING {
         return 0;
     }
-    let sure = if file.mode() & FMODE_WRITE != 0 { outcome::SUCCESS } else { outcome::REPORTED };
+    let sure = if mode & FMODE_WRITE != 0 { outcome::SUCCESS } else { outcome::REPORTED };
     let (_, event) = scratch.record::<Mmap>();
     copy(&mut event.file, scratch.facts());
     event.outcome = sure;

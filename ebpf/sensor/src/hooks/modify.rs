@@ -13,7 +13,7 @@ use graven_abi::{counter, limits};
 use crate::emit::{emit, ring_of};
 use crate::filter::classify;
 use crate::kernel::clock::now;
-use crate::kernel::file::File;
+use crate::kernel::file::{File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device};
 use crate::kernel::maps::{self, ModifyKey};
 use crate::kernel::read::copy;
@@ -79,7 +79,8 @@ pub extern "C" fn written(_count: u32) -> u32 {
     let shape = scratch.shape();
     let command = scratch.argument(shape.value) as u32;
     let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd)) else { return 0 };
-    let (inode, dentry) = (Inode(file.inode()), file.dentry());
+    let Opened { inode, dentry, .. } = file.read(scratch);
+    let inode = Inode(inode);
     // A refused write has left the file as it was; the open was the attempt.
     if scratch.failed() || !inode.in_tree() {
         return 0;

@@ -126,7 +126,8 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let Opened { mode, flags: opened, inode, .. } = File(file).read(scratch);
     // Without inode-time tracepoints nothing tells that an open for reading has cut the file off, but its flags.
-    let cuts = evidence == EXISTED && truncates(scratch);
+    // Devices and pipes have nothing to cut off.
+    let cuts = evidence == EXISTED && truncates(scratch) && is_regular(Inode(inode).mode());
     if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED && !cuts {
         return 0;
     }
@@ -135,11 +136,6 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
         return 0;
     }
     let kind = scratch.facts().mode;
-    // Devices and pipes have nothing to cut off.
-    let cuts = cuts && is_regular(kind);
-    if mode & (FMODE_WRITE | FMODE_CREATED) == 0 && evidence != TOUCHED && !cuts {
-        return 0;
-    }
     let class = if is_block_device(kind) { class::PROTECT } else { class };
     let existed = mode & FMODE_CREATED == 0;
     let truncated = existed && (cuts || (evidence == TOUCHED && flags(scratch) & O_TRUNC != 0));

@@ -83,8 +83,9 @@ pub fn path_of(told: u64, flags: u16, mount: u32) -> Path {
 }
 
 /// The walk itself, 1 when the path was cut: deeper or longer than the bound, or without its ancestors: a dentry that is
-/// its own parent and is not the root (open_by_handle_at of a file that is not in the cache). Its state lies in the scratch map and is read again in each step, because a state in registers
-/// makes the verifier explore every depth on its own.
+/// its own parent and is not the root (open_by_handle_at of a file that is not in the cache). Its state lies in the
+/// scratch map and is read again in each step, because a state in registers makes the verifier explore every depth on
+/// its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_names(owner: u32) -> u32 {

@@ -57,29 +57,14 @@ impl File {
     }
 
     #[inline(always)]
-    pub fn mode(self) -> u32 {
-        at(self.0 + offset!(file_mode))
-    }
-
-    #[inline(always)]
     pub fn inode(self) -> u64 {
         at(self.0 + offset!(file_inode))
-    }
-
-    #[inline(always)]
-    pub fn dentry(self) -> u64 {
-        at(self.0 + offset!(file_path) + offset!(path_dentry))
     }
 
     /// What the file's own kind keeps with it.
     #[inline(always)]
     pub fn private_data(self) -> u64 {
         at(self.0 + offset!(file_private_data))
-    }
-
-    #[inline(always)]
-    pub fn mount_id(self) -> u32 {
-        mount_id(at(self.0 + offset!(file_path) + offset!(path_mnt)))
     }
 }
 
@@ -102,7 +87,10 @@ pub fn base(scratch: &mut Scratch, dirfd: i32) -> (u64, u32) {
         return (dentry, mount_id(scratch.as_number(fs.load(offset!(fs_pwd) + offset!(path_mnt)))));
     }
     match File::of_descriptor(dirfd as u32 as u64) {
-        Some(file) => (file.dentry(), file.mount_id()),
+        Some(file) => {
+            let Opened { dentry, mount, .. } = file.read(scratch);
+            (dentry, mount_id(mount))
+        }
         None => (0, 0),
     }
 }

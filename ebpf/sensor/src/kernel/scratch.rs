@@ -45,6 +45,26 @@ impl Block {
     }
 }
 
+/// The block that was read last, and where from in this run; 0 = nowhere.
+#[repr(C)]
+struct LastRead {
+    from: u64,
+    bytes: [u8; BLOCK],
+}
+
+impl LastRead {
+    #[inline(always)]
+    fn read(&mut self, address: u64) -> Block {
+        // SAFETY: a field of a live value; volatile, so that it is a plain number to the verifier.
+        let before = unsafe { core::ptr::read_volatile(&raw const self.from) };
+        if before != address {
+            into(&mut self.bytes, address);
+            self.from = address;
+        }
+        Block { address, bytes: self.bytes.as_ptr() }
+    }
+}
+
 /// See the module's text.
 #[repr(C)]
 pub struct Scratch {
@@ -58,14 +78,10 @@ pub struct Scratch {
     call: Call,
     facts: path::Inode,
     overflow: overflow::Key,
-    /// Where `block` was read from in this run; 0 = nowhere.
-    block_at: u64,
     /// The root of the file system whose names are walked; 0 = nobody can mount it.
     root: u64,
-    /// The same of `top`.
-    top_at: u64,
-    block: [u8; BLOCK],
-    top: [u8; BLOCK],
+    block: LastRead,
+    top: LastRead,
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
@@ -119,8 +135,8 @@ impl Scratch {
         let scratch = Self::of(owner)?;
         scratch.restart();
         scratch.owner = owner;
-        scratch.block_at = 0;
-        scratch.top_at = 0;
+        scratch.block.from = 0;
+        scratch.top.from = 0;
         Some(scratch)
     }
 
@@ -149,25 +165,13 @@ impl Scratch {
     /// The beginning of a struct, read unless it was the last that was; the block before is gone.
     #[inline(always)]
     pub fn block(&mut self, address: u64) -> Block {
-        // SAFETY: as for `tail`.
-        let before = unsafe { core::ptr::read_volatile(&raw const self.block_at) };
-        if before != address {
-            into(&mut self.block, address);
-            self.block_at = address;
-        }
-        Block { address, bytes: self.block.as_ptr() }
+        self.block.read(address)
     }
 
     /// The beginning of a superblock, likewise: it is asked for again and again.
     #[inline(always)]
     pub fn top(&mut self, address: u64) -> Block {
-        // SAFETY: as for `tail`.
-        let before = unsafe { core::ptr::read_volatile(&raw const self.top_at) };
-        if before != address {
-            into(&mut self.top, address);
-            self.top_at = address;
-        }
-        Block { address, bytes: self.top.as_ptr() }
+        self.top.read(address)
     }
 
     /// Where a walk over names must end, else it is cut.
