@@ -10,7 +10,9 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use graven_abi::syscalls::{Tables, tables};
 use zerocopy::IntoBytes;
 
-use super::{SensorError, offsets};
+use super::SensorError;
+use super::cast::{self, Cast};
+use super::offsets::{self, Known};
 
 /// Can the sensor do without it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,16 +138,28 @@ pub(super) fn load() -> Result<Loaded, SensorError> {
     }
     let kernel = Version::running();
     let known = offsets::of_running_kernel()?;
+    match load_with(kernel, &known, known.cast) {
+        // Calls of kernel functions need the JIT, which may be off: then memory is read as on older kernels.
+        Err(_) if known.cast.is_some() => load_with(kernel, &known, None),
+        loaded => loaded,
+    }
+}
+
+/// The same, with that cast or none.
+fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loaded, SensorError> {
     // Atomics that return a value came with 5.12.
     let whole = kernel >= Version(5, 12);
     let witnessed = whole && known.witnessed;
+    let object = if whole { super::OBJECT } else { super::OBJECT_COUNTED };
+    let words = cast.map_or(0, |cast| cast.words);
     let tables = table_bytes(&tables(witnessed));
     let mut ebpf = EbpfLoader::new()
         .override_global("OFFSETS", known.offsets.as_bytes(), true)
         .override_global("TABLES", tables.as_slice(), true)
         // The object for old kernels has no use for it.
         .override_global("INODE_LEAVING", &known.inode_leaving, whole)
-        .load(if whole { super::OBJECT } else { super::OBJECT_COUNTED })
+        .override_global("WORDS", &words, whole)
+        .load(&cast::put_into(object, cast))
         .map_err(load_error)?;
     for name in ON_REQUEST {
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;

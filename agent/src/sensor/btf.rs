@@ -17,6 +17,7 @@ const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
 const TYPEDEF: u32 = 8;
+const FUNCTION: u32 = 12;
 /// Kinds that only point at another type: typedef, volatile, const, restrict, type tag.
 const ALIASES: [u32; 5] = [TYPEDEF, 9, 10, 11, 18];
 
@@ -89,9 +90,7 @@ impl<'a> Btf<'a> {
 
     /// Offset in bytes of a dotted path of fields. Unnamed structs and unions are descended into, as C does.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        let start = self.types.iter().find(|t| {
-            t.kind() == STRUCT && !t.rest.is_empty() && self.name(t.name) == Some(structure.as_bytes())
-        })?;
+        let start = self.types.get(self.structure(structure)? as usize - 1)?;
         let (_, bits) = path.split('.').try_fold((*start, 0_u32), |(within, bits), field| {
             let (found, more) = self.member(&within, field.as_bytes(), MAX_NESTING)?;
             Some((found, bits.checked_add(more)?))
@@ -99,9 +98,25 @@ impl<'a> Btf<'a> {
         (bits % 8 == 0).then_some(bits / 8)
     }
 
+    /// The number of a struct that has members.
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.find(STRUCT, name, |found| !found.rest.is_empty())
+    }
+
+    /// The number of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.find(FUNCTION, name, |_| true)
+    }
+
+    fn find(&self, kind: u32, name: &str, fits: impl Fn(&Type<'_>) -> bool) -> Option<u32> {
+        let named = |t: &Type<'_>| t.kind() == kind && fits(t) && self.name(t.name) == Some(name.as_bytes());
+        // Number 0 is void and not in the section.
+        u32::try_from(self.types.iter().position(named)? + 1).ok()
+    }
+
     /// Whether there is a typedef of this name: each BTF tracepoint has one.
     pub(super) fn has_typedef(&self, name: &str) -> bool {
-        self.types.iter().any(|t| t.kind() == TYPEDEF && self.name(t.name) == Some(name.as_bytes()))
+        self.find(TYPEDEF, name, |_| true).is_some()
     }
 
     /// Value of an enumerator of a named enum.

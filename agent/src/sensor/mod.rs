@@ -6,6 +6,7 @@
 //! program that nothing can stand in for, with the kernel's own words and the remedy.
 
 mod btf;
+mod cast;
 mod offsets;
 mod attach;
 mod marks;
@@ -20,6 +21,7 @@ use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use graven_abi::counter;
+use graven_abi::header::ring;
 
 pub use attach::{Hook, Required};
 pub use marks::{Mark, MarkClass, with_mounts};
@@ -150,6 +152,7 @@ pub struct Sensor {
     marks: marks::Marks,
     log: EbpfLogger<&'static dyn log::Log>,
     counters: PerCpuArray<MapData, u64>,
+    sequences: PerCpuArray<MapData, u64>,
 }
 
 impl Sensor {
@@ -157,15 +160,14 @@ impl Sensor {
     pub fn load() -> Result<Self, SensorError> {
         let attach::Loaded { mut ebpf, witnessed, kernel } = attach::load()?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
-        let counters = take(&mut ebpf, "COUNTERS")?;
-        let counters = PerCpuArray::try_from(counters).map_err(|source| map_error("COUNTERS", source))?;
+        let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
             HashMap::try_from(take(&mut ebpf, "MARKS")?).map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
         let own = Array::try_from(take(&mut ebpf, "OWN")?).map_err(|source| map_error("OWN", source))?;
         let overflow = overflow::Overflows::new(&mut ebpf)?;
         let (hooks, links) = (Vec::new(), Vec::new());
-        Ok(Self { ebpf, hooks, links, kernel, witnessed, own, overflow, marks, log, counters })
+        Ok(Self { ebpf, hooks, links, kernel, witnessed, own, overflow, marks, log, counters, sequences })
     }
 
     /// Does the kernel tell which inodes change? Else names are the callers'.
@@ -233,12 +235,10 @@ impl Sensor {
 
     /// The counters now.
     pub fn counters(&self) -> Result<Counters, SensorError> {
-        let sum = |index: u32| -> Result<u64, SensorError> {
-            let values = self.counters.get(&index, 0).map_err(|source| map_error("COUNTERS", source))?;
-            Ok(values.iter().sum())
-        };
+        let sum = |index| total(&self.counters, "COUNTERS", index);
+        let kept = |ring: u8| total(&self.sequences, "SEQUENCES", ring.into());
         Ok(Counters {
-            kept: [sum(counter::KEPT_LIFE)?, sum(counter::KEPT_PROTECTED)?, sum(counter::KEPT_ACTIVITY)?],
+            kept: [kept(ring::LIFE)?, kept(ring::PROTECTED)?, kept(ring::ACTIVITY)?],
             lost: [sum(counter::LOST_LIFE)?, sum(counter::LOST_PROTECTED)?, sum(counter::LOST_ACTIVITY)?],
             ignored: sum(counter::IGNORED)?,
             state_full: sum(counter::STATE_FULL)?,
@@ -257,6 +257,17 @@ impl Sensor {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, SensorError> {
     ebpf.take_map(name).ok_or(SensorError::Missing(name))
+}
+
+/// A map of numbers, one for each CPU.
+fn numbers(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, u64>, SensorError> {
+    PerCpuArray::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source))
+}
+
+/// One of its numbers, of all CPUs.
+fn total(numbers: &PerCpuArray<MapData, u64>, name: &'static str, index: u32) -> Result<u64, SensorError> {
+    let values = numbers.get(&index, 0).map_err(|source| map_error(name, source))?;
+    Ok(values.iter().sum())
 }
 
 fn map_error(name: &'static str, source: MapError) -> SensorError {

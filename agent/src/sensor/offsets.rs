@@ -5,6 +5,7 @@
 use graven_abi::offsets::{ABSENT, COUNT, FIELDS};
 
 use super::btf::Btf;
+use super::cast::Cast;
 use super::{BTF, SensorError};
 
 /// Numbers of this kernel.
@@ -17,6 +18,8 @@ pub(super) struct Known {
     pub(super) inode_leaving: u32,
     /// The kernel has the inode-time tracepoints (6.13).
     pub(super) witnessed: bool,
+    /// How memory is read without a helper (6.2); none where it cannot be.
+    pub(super) cast: Option<Cast>,
 }
 
 /// Reads them.
@@ -33,7 +36,9 @@ pub(super) fn of_running_kernel() -> Result<Known, SensorError> {
     let inode_leaving = enumerated | tagged("I_FREEING") | tagged("I_CLEAR");
     let witnessed = ["btf_trace_ctime_ns_xchg", "btf_trace_inode_set_ctime_to_ts"];
     let witnessed = witnessed.into_iter().all(|name| btf.has_typedef(name));
-    Ok(Known { offsets, inode_leaving, witnessed })
+    let (function, words) = (btf.function("bpf_rdonly_cast"), btf.structure("pt_regs"));
+    let cast = function.zip(words).map(|(function, words)| Cast { function, words });
+    Ok(Known { offsets, inode_leaving, witnessed, cast })
 }
 
 /// The first of the names that this kernel has.

@@ -6,6 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Stands for the offset of a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
+/// Number of a helper that no kernel has: the agent puts a call of bpf_rdonly_cast in its place.
+pub const CAST: u32 = 0x4752_4156;
+
 macro_rules! offsets {
     ($($field:ident = $struct:literal . $path:literal,)+) => {
         /// Byte offsets, named `struct_field`.
@@ -118,6 +121,8 @@ offsets! {
     dentry_alias = "dentry"."d_u.d_alias|d_alias",
     dentry_hash = "dentry"."d_hash",
     dentry_sb = "dentry"."d_sb",
+    dentry_seq = "dentry"."d_seq",
+    dentry_shortname = "dentry"."d_shortname|d_iname",
     bl_node_pprev = "hlist_bl_node"."pprev",
     qstr_name = "qstr"."name",
     qstr_hash_len = "qstr"."hash_len",

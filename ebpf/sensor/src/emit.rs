@@ -62,11 +62,9 @@ extern "C" fn deliver(owner: u32, kind: u32, ring: u32, size: u32) -> u32 {
     let Some((start, length)) = scratch.finished(size) else { return 0 };
     let record = Finished { start, length, asks: header.sequence % ASK == 0 };
     let stored = match ring as u8 {
-        ring::LIFE => output(&LIFE, LIFE_RING, record, counter::KEPT_LIFE, counter::LOST_LIFE),
-        ring::PROTECTED => {
-            output(&PROTECTED, PROTECTED_RING, record, counter::KEPT_PROTECTED, counter::LOST_PROTECTED)
-        }
-        _ => output(&ACTIVITY, ACTIVITY_RING, record, counter::KEPT_ACTIVITY, counter::LOST_ACTIVITY),
+        ring::LIFE => output(&LIFE, LIFE_RING, record, counter::LOST_LIFE),
+        ring::PROTECTED => output(&PROTECTED, PROTECTED_RING, record, counter::LOST_PROTECTED),
+        _ => output(&ACTIVITY, ACTIVITY_RING, record, counter::LOST_ACTIVITY),
     };
     if !stored {
         overflow::lost(owner, kind, ring);
@@ -89,7 +87,7 @@ struct Finished {
 /// The agent is woken when a quarter of the ring is full; until then its own timer finds the records:
 /// a wake-up for each would double the price of a change.
 #[inline(always)]
-fn output(map: &RingBuf, size: u32, record: Finished, kept: u32, lost: u32) -> bool {
+fn output(map: &RingBuf, size: u32, record: Finished, lost: u32) -> bool {
     let raw = core::ptr::from_ref(map).cast_mut().cast();
     // SAFETY: `raw` is a ring-buffer map, and start..start+length lies within the program's scratch.
     let failed = unsafe {
@@ -97,7 +95,6 @@ fn output(map: &RingBuf, size: u32, record: Finished, kept: u32, lost: u32) -> b
         let wake = if waiting > u64::from(size / 4) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         bpf_ringbuf_output(raw, record.start.cast(), record.length, wake.into())
     };
-    count(kept);
     if failed != 0 {
         count(lost);
     }

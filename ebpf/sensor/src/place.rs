@@ -17,7 +17,7 @@ use crate::kernel::file::{self, File, Opened};
 use crate::kernel::inode::{Inode, is_device, is_directory, is_in_tree};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
-use crate::kernel::read::{self, copy};
+use crate::kernel::read::{self, clear, copy};
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::Slot;
 
@@ -43,8 +43,9 @@ pub extern "C" fn explain(inode: u64, other: u64) -> u32 {
             break;
         }
         let entry = slot.entry(index);
-        if entry.inode == inode || entry.inode == other {
+        if (entry.inode == inode || entry.inode == other) && entry.class != class::MUTABLE {
             entry.class = class::MUTABLE;
+            slot.kept -= 1;
         }
     }
     0
@@ -112,7 +113,7 @@ pub fn unproven(scratch: &Scratch) -> u32 {
 pub extern "C" fn describe(owner: u32, inode: u64, dentry: u64) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     Inode(inode).describe(scratch);
-    scratch.facts().base = Path::default();
+    clear(&mut scratch.facts().base);
     scratch.begin_path();
     let path = match dentry {
         0 => Path::default(),
@@ -142,12 +143,12 @@ pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
     let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
     let entry = slot.entry(index);
     copy(scratch.facts(), &entry.facts);
-    scratch.facts().base = Path::default();
+    clear(&mut scratch.facts().base);
     let mut path = Path::default();
     scratch.begin_path();
     if entry.described != 0 {
         scratch.set_leaf(entry.dentry);
-        scratch.append_kernel_string(entry.name_address());
+        scratch.append_noted(entry);
         path = path_of(append_below(owner, entry.parent, entry.root, entry.facts.device), 0, 0);
     }
     scratch.facts().path = path;
@@ -164,9 +165,9 @@ pub extern "C" fn describe_moved(owner: u32, index: u32) -> u32 {
     let (before, length) = (scratch.path_start(), scratch.path_length());
     scratch.begin_path();
     if entry.described != 0 && entry.parent_now == entry.parent {
-        scratch.append_kernel_string(Dentry(entry.dentry).name());
-        // Behind the name and its NUL.
-        let name = (entry.name_hash >> 32) as u32 + 1;
+        let head = scratch.block(entry.dentry);
+        scratch.append_name(head);
+        let name = entry.name_length;
         scratch.repeat(before.wrapping_add(name), u32::from(length).wrapping_sub(name));
         scratch.facts().path.length = scratch.path_length();
     } else {
@@ -271,7 +272,7 @@ extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u
         }
     }
     let facts = scratch.facts();
-    *facts = Default::default();
+    clear(facts);
     facts.path = path;
     facts.base = base;
     0

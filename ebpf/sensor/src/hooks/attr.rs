@@ -14,7 +14,7 @@ use graven_abi::syscalls::ioctl::FSSETXATTR;
 use graven_abi::syscalls::op;
 use graven_abi::syscalls::op::what::{FLAGS, MODE, OWNER, OWNER16, XATTR, XATTR_REMOVED};
 
-use super::sys_exit::{Evidence, the_rest};
+use super::sys_exit::{Evidence, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::read::{copy, user};
 use crate::kernel::scratch::{Scratch, owner};
@@ -36,7 +36,7 @@ pub extern "C" fn set(count: u32) -> u32 {
             let inode = place::describe_changed(scratch, slot);
             finish(scratch, class, outcome::SUCCESS);
             place::explain(inode, 0);
-            the_rest();
+            use_up(slot);
         }
         Evidence::None => {
             let sure = place::unproven(scratch);

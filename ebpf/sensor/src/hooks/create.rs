@@ -11,15 +11,14 @@ use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
-use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::entry;
 use graven_abi::syscalls::op::{self, deed, what};
 
-use super::sys_exit::{Evidence, the_rest};
+use super::sys_exit::{Evidence, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{Inode, is_directory};
-use crate::kernel::read::{copy, user};
+use crate::kernel::read::{clear, copy, user};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::place;
@@ -44,7 +43,7 @@ pub extern "C" fn created(count: u32) -> u32 {
     match evidence {
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            the_rest();
+            use_up(slot);
         }
         _ => {
             let sure = place::unproven(scratch);
@@ -93,7 +92,7 @@ pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
     place::describe(scratch.owner(), made, alias);
     let (_, event) = scratch.record::<Create>();
     copy(&mut event.file, scratch.facts());
-    event.from = Facts::default();
+    clear(&mut event.from);
     if before != 0 {
         place::describe(scratch.owner(), made, before);
         copy(&mut event.from, scratch.facts());
@@ -137,7 +136,7 @@ fn named_by_caller(scratch: &mut Scratch, touched: u64, class: u32, sure: u32) {
     place::describe_first(scratch, touched);
     let (_, event) = scratch.record::<Create>();
     copy(&mut event.file, scratch.facts());
-    event.from = Facts::default();
+    clear(&mut event.from);
     if scratch.shape().what == what::LINK && scratch.shape().deed == deed::CREATE {
         place::describe_second(scratch);
         copy(&mut event.from, scratch.facts());

@@ -7,7 +7,6 @@
 use graven_abi::event::modify::Modify;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
-use graven_abi::path::Path;
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
@@ -16,7 +15,7 @@ use crate::kernel::clock::now;
 use crate::kernel::file::{File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device};
 use crate::kernel::maps::{self, ModifyKey};
-use crate::kernel::read::copy;
+use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::Slot;
 use crate::kernel::task::{self, Current};
@@ -55,7 +54,7 @@ pub extern "C" fn record_noted(owner: u32, index: u32) -> u32 {
     // What it was like then: it may be another inode by now.
     copy(scratch.facts(), &entry.facts);
     scratch.facts().path = path;
-    scratch.facts().base = Path::default();
+    clear(&mut scratch.facts().base);
     finish(scratch, entry.class, 0);
     0
 }

@@ -5,11 +5,10 @@
 
 use graven_abi::event::module::Module;
 use graven_abi::header::{kind, ring};
-use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::op;
 
 use crate::emit::emit;
-use crate::kernel::read::copy;
+use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::place;
 
@@ -20,7 +19,7 @@ use crate::place;
 pub extern "C" fn changed(_count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let shape = scratch.shape();
-    *scratch.facts() = Facts::default();
+    clear(scratch.facts());
     if shape.dirfd != op::NONE {
         place::describe_descriptor(scratch, scratch.argument(shape.dirfd));
     }

@@ -8,7 +8,6 @@
 
 use graven_abi::event::mount::Mount;
 use graven_abi::header::{kind, ring};
-use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::op;
 
 use crate::emit::emit;
@@ -16,7 +15,7 @@ use crate::kernel::dentry::Dentry;
 use crate::kernel::file::File;
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
-use crate::kernel::read::{self, copy};
+use crate::kernel::read::{self, clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::{self, Current};
 use crate::place;
@@ -49,7 +48,7 @@ pub extern "C" fn mounted(_count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let current = Current::get().address();
     let shape = scratch.shape();
-    *scratch.facts() = Facts::default();
+    clear(scratch.facts());
     if shape.path == op::NONE {
         context(scratch);
     } else if scratch.argument(shape.path) != 0 {

@@ -89,6 +89,7 @@ pub extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
             entry.root = noted.root;
             copy(&mut entry.facts, &noted.facts);
             slot.count += 1;
+            slot.kept += u32::from(noted.class != class::MUTABLE);
         }
         alias = older_alias(alias);
     }
@@ -109,7 +110,7 @@ fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, place: &Place,
         let parent: u64 = head.field(offset!(dentry_parent));
         entry.parent = parent;
         entry.name_hash = head.field(offset!(dentry_name) + offset!(qstr_hash_len));
-        entry.describe_name(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        entry.describe_name(head);
         // Of a file with one name it is known already.
         let known = place.within != 0 && place.within != inode.0;
         entry.parent_inode = if known { place.within } else { Dentry(parent).inode() };

@@ -15,7 +15,7 @@ use graven_abi::header::kind;
 use graven_abi::syscalls::op;
 
 use super::create;
-use super::sys_exit::the_rest;
+use super::sys_exit::use_up;
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File, Opened};
@@ -71,8 +71,8 @@ pub extern "C" fn opened(count: u32) -> u32 {
     }
     match slot {
         Some(slot) => {
-            record(scratch, Some(slot));
-            the_rest();
+            record(scratch, Some(&mut *slot));
+            use_up(slot);
         }
         None => record(scratch, None),
     }

@@ -10,12 +10,11 @@ use graven_abi::event::rename::Rename;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
-use graven_abi::path::Inode as Facts;
 
-use super::sys_exit::{Evidence, lost_name, the_rest};
+use super::sys_exit::{Evidence, lost_name, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
-use crate::kernel::read::copy;
+use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
 use crate::place;
@@ -34,7 +33,7 @@ pub extern "C" fn renamed(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            the_rest();
+            use_up(slot);
         }
     }
     0
@@ -112,7 +111,7 @@ fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
     copy(&mut event.from, scratch.facts());
     place::describe_moved(owner, moved);
     copy(&mut event.to, scratch.facts());
-    event.replaced = Facts::default();
+    clear(&mut event.replaced);
     if replaced < TOUCHED as u32 && slot.entry(replaced).described != 0 {
         place::describe_noted(owner, replaced);
         copy(&mut event.replaced, scratch.facts());
@@ -126,7 +125,7 @@ fn named_by_caller(scratch: &mut Scratch, class: u32, sure: u32) {
     copy(&mut event.from, scratch.facts());
     place::describe_second(scratch);
     copy(&mut event.to, scratch.facts());
-    event.replaced = Facts::default();
+    clear(&mut event.replaced);
     finish(scratch, class, sure);
 }
 

@@ -9,7 +9,6 @@ use graven_abi::event::unlink::Unlink;
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::offsets::ABSENT;
-use graven_abi::path::Inode as Facts;
 use graven_abi::syscalls::op::what;
 use graven_abi::syscalls::{entry, uring as requests};
 
@@ -19,7 +18,7 @@ use crate::emit::{emit, ring_of};
 use crate::kernel::file::{AT_FDCWD, FMODE_CREATED, FMODE_WRITE};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
-use crate::kernel::read::{at, copy, field};
+use crate::kernel::read::{at, clear, copy, field};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::place;
 
@@ -119,7 +118,7 @@ fn rename(scratch: &mut Scratch, command: u64) {
     copy(&mut event.from, scratch.facts());
     describe(scratch, command, offset!(io_rename_new_dfd), offset!(io_rename_newpath));
     copy(&mut event.to, scratch.facts());
-    event.replaced = Facts::default();
+    clear(&mut event.replaced);
     event.outcome = REPORTED;
     event.flags = 0;
     emit::<Rename>(scratch, kind::RENAME, ring_of(class::KEEP));
@@ -131,7 +130,7 @@ fn create(scratch: &mut Scratch, what: u8, command: u64, new: (u64, u64), old: O
     describe(scratch, command, new.0, new.1);
     let (_, event) = scratch.record::<Create>();
     copy(&mut event.file, scratch.facts());
-    event.from = Facts::default();
+    clear(&mut event.from);
     if let Some(old) = old {
         describe(scratch, command, old.0, old.1);
         copy(&mut event.from, scratch.facts());

@@ -232,12 +232,22 @@ impl Evidence {
     }
 }
 
+/// A record was made of the call: the slot is free again, behind what the record does not name.
+#[inline(always)]
+pub fn use_up(slot: &mut Slot) {
+    if slot.kept == 0 {
+        slot.free();
+    } else {
+        the_rest();
+    }
+}
+
 /// What the call changed and its record, if it has one, does not name: it failed on the way, or another thread
 /// exchanged what it returned. Each such inode is a `modify`; none is dropped. Uses up the slot.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn the_rest() -> u32 {
+extern "C" fn the_rest() -> u32 {
     let Some(slot) = Slot::current() else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {

@@ -8,7 +8,7 @@ use graven_abi::event::outcome;
 use graven_abi::event::truncate::Truncate;
 use graven_abi::header::kind;
 
-use super::sys_exit::{Evidence, the_rest};
+use super::sys_exit::{Evidence, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::read::copy;
 use crate::kernel::scratch::{Scratch, owner};
@@ -27,7 +27,7 @@ pub extern "C" fn truncated(count: u32) -> u32 {
             let inode = place::describe_changed(scratch, slot);
             finish(scratch, class, outcome::SUCCESS);
             place::explain(inode, 0);
-            the_rest();
+            use_up(slot);
         }
         Evidence::None => {
             let sure = place::unproven(scratch);

@@ -13,7 +13,7 @@ use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::what::REMOVE_DIRECTORY;
 
-use super::sys_exit::{Evidence, lost_name, the_rest};
+use super::sys_exit::{Evidence, lost_name, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
@@ -39,7 +39,7 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            the_rest();
+            use_up(slot);
         }
     }
     0

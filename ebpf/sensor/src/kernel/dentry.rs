@@ -23,12 +23,6 @@ impl Dentry {
         Self(at(self.0 + offset!(dentry_parent)))
     }
 
-    /// Address of the name's bytes.
-    #[inline(always)]
-    pub fn name(self) -> u64 {
-        at(self.0 + offset!(dentry_name) + offset!(qstr_name))
-    }
-
     #[inline(always)]
     pub fn device(self) -> u32 {
         let sb: u64 = at(self.0 + offset!(dentry_sb));
@@ -52,7 +46,6 @@ pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
     scratch.set_leaf(leaf);
     let head = scratch.block(leaf);
     let parent: u64 = head.field(offset!(dentry_parent));
-    let name: u64 = head.field(offset!(dentry_name) + offset!(qstr_name));
     let top = scratch.top(head.field(offset!(dentry_sb)));
     let device: u32 = top.field(offset!(super_dev));
     let in_tree = is_in_tree(top.field(offset!(super_flags)));
@@ -60,7 +53,7 @@ pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
     let mut flags = 0;
     // A memfd has no directory; its name is all there is.
     if parent == leaf && !in_tree {
-        scratch.append_kernel_string(name);
+        scratch.append_name(head);
         flags = flag::INTERNAL;
     }
     append_below(owner, leaf, root, device) | u64::from(flags) << 16
@@ -100,7 +93,7 @@ extern "C" fn walk_names(owner: u32) -> u32 {
         if scratch.path_length() as usize > PATH - 256 {
             return 1;
         }
-        scratch.append_kernel_string(head.field(offset!(dentry_name) + offset!(qstr_name)));
+        scratch.append_name(head);
         scratch.walk_to(parent);
     }
     1

@@ -24,8 +24,7 @@ static MODIFIED: LruHashMap<ModifyKey, u64> = LruHashMap::with_max_entries(limit
 static UNCOVERED: LruHashMap<UncoveredKey, u32> = LruHashMap::with_max_entries(limits::UNCOVERED, 0);
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
-/// By ring number.
-#[cfg(not(feature = "counted"))]
+/// By ring number: the last sequence, which is how many records there were.
 #[map]
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 #[map]
@@ -176,10 +175,13 @@ pub fn count(index: u32) {
     }
 }
 
-/// Kernels before 5.12 have no atomics that return a value: no sequence.
+/// Kernels before 5.12 have no atomics that return a value: no sequence, but a count all the same.
 #[cfg(feature = "counted")]
 #[inline(always)]
-pub fn next_sequence(_ring: u8) -> u64 {
+pub fn next_sequence(ring: u8) -> u64 {
+    if let Some(cell) = SEQUENCES.get_ptr_mut(ring.into()) {
+        add(cell);
+    }
     0
 }
 

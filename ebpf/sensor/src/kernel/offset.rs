@@ -14,6 +14,10 @@ pub static OFFSETS: Offsets = {
 #[unsafe(no_mangle)]
 pub static INODE_LEAVING: u32 = 0;
 
+/// BTF's number of `struct pt_regs`, for bpf_rdonly_cast; 0 = this kernel has no such function.
+#[unsafe(no_mangle)]
+pub static WORDS: u32 = 0;
+
 /// What call numbers mean on this kernel.
 #[unsafe(no_mangle)]
 pub static TABLES: Tables = tables(true);

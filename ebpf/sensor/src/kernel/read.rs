@@ -2,11 +2,36 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_bytes;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
-use graven_abi::offsets::ABSENT;
+use graven_abi::offsets::{ABSENT, CAST};
+
+use super::offset::{WORDS, load};
+
+/// Memory of the kernel as `struct pt_regs`, which begins with 16 plain words: a load from it costs what a load costs.
+/// Only where [`casts`].
+#[inline(always)]
+pub fn cast(address: u64) -> *const u8 {
+    // SAFETY: bpf_rdonly_cast(address, type), which the agent puts in the place of this number: it hands back the
+    // address as a pointer that the verifier lets be read and that reads as zeros where nothing can be read.
+    unsafe {
+        let cast: unsafe extern "C" fn(u64, u64) -> *const u8 = core::mem::transmute(CAST as usize);
+        cast(address, load(&WORDS))
+    }
+}
+
+/// Has this kernel the cast?
+#[inline(always)]
+pub fn casts() -> bool {
+    cfg!(not(feature = "counted")) && load(&WORDS) != 0
+}
 
 /// A value at a kernel address; zeros where nothing can be read.
 #[inline(always)]
 pub fn at<T: Copy + Default>(address: u64) -> T {
+    const { assert!(size_of::<T>() <= 8) }
+    if casts() {
+        // SAFETY: see `cast`.
+        return unsafe { cast(address).cast::<T>().read_volatile() };
+    }
     // SAFETY: the helper checks the address and never faults; T is plain data.
     unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
 }
@@ -39,6 +64,17 @@ pub fn copy<T: Copy>(to: &mut T, from: &T) {
     for word in 0..size_of::<T>() / 8 {
         // SAFETY: both are whole values of T.
         unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) }
+    }
+}
+
+/// Zeros, likewise.
+#[inline(always)]
+pub fn clear<T: Copy>(to: &mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(4) && size_of::<T>() <= 128) }
+    let to = core::ptr::from_mut(to).cast::<u32>();
+    for word in 0..size_of::<T>() / 4 {
+        // SAFETY: a whole value of T, which is plain data. A word may lie anywhere: the machine stores it all the same.
+        unsafe { to.add(word).write_volatile(0) }
     }
 }
 

@@ -16,7 +16,9 @@ use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
 use graven_abi::syscalls::{ARGUMENTS, entry};
 use graven_abi::{overflow, path};
 
-use super::read::{at, into};
+use super::name;
+use super::read::{at, cast, casts, into};
+use super::slot::Touched;
 
 /// Room for a header and the largest fixed part (rename).
 pub const FIXED: usize = 352;
@@ -34,6 +36,12 @@ pub struct Block {
 }
 
 impl Block {
+    /// Where the struct lies.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.address
+    }
+
     /// A field: from the block, or, where this kernel has it further behind, from the struct.
     #[inline(always)]
     pub fn field<T: Copy + Default>(self, offset: u64) -> T {
@@ -55,6 +63,9 @@ struct LastRead {
 impl LastRead {
     #[inline(always)]
     fn read(&mut self, address: u64) -> Block {
+        if casts() {
+            return Block { address, bytes: cast(address) };
+        }
         // SAFETY: a field of a live value; volatile, so that it is a plain number to the verifier.
         let before = unsafe { core::ptr::read_volatile(&raw const self.from) };
         if before != address {
@@ -374,12 +385,17 @@ impl Scratch {
         0
     }
 
-    /// Appends a NUL-terminated name of at most 255 bytes from the kernel's memory.
+    /// Appends the name of a dentry, its NUL included.
     #[inline(always)]
-    pub fn append_kernel_string(&mut self, address: u64) -> u32 {
-        // SAFETY: NAME bytes fit behind `end`; the helper checks the source.
-        let length =
-            unsafe { bpf_probe_read_kernel_str(self.end().cast(), NAME as u32, address as *const _) };
+    pub fn append_name(&mut self, dentry: Block) -> u32 {
+        let length = name::copy(dentry, self.end());
+        self.grow(length)
+    }
+
+    /// Appends a name that was noted.
+    #[inline(always)]
+    pub fn append_noted(&mut self, noted: &Touched) -> u32 {
+        let length = name::copy_again(noted.name.as_ptr(), noted.name_length, self.end());
         self.grow(length)
     }
 

@@ -4,15 +4,15 @@
 #[cfg(not(feature = "counted"))]
 use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use graven_abi::filter::class;
 use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
 
+use super::name;
 use super::offset::offset;
-use super::scratch::Scratch;
+use super::scratch::{Block, Scratch};
 use super::task::Current;
 
 /// One inode that changed.
@@ -43,6 +43,9 @@ pub struct Touched {
     pub class: u32,
     /// 1 = `name` and what is said of the dentry are filled; 2 = and the inode had other names.
     pub described: u32,
+    /// Bytes of `name`, its NUL included.
+    pub name_length: u32,
+    padding: u32,
     /// What a record says of it, without a path: of a mutable one its mode alone.
     pub facts: path::Inode,
     /// Its name then, NUL-terminated.
@@ -69,7 +72,7 @@ pub struct Slot {
     owner: u64,
     /// Entries in use.
     pub count: u32,
-    /// Of these, those that are kept.
+    /// Of these, those that are kept, until a record explains them.
     pub kept: u32,
     /// Of these, those that are protected.
     pub protected: u32,
@@ -183,20 +186,24 @@ impl Slot {
     #[inline(always)]
     pub fn remove() {
         if let Some(slot) = Self::current() {
-            // SAFETY: as above.
-            unsafe { core::ptr::write_volatile(&raw mut slot.owner, 0) }
+            slot.free();
         }
+    }
+
+    /// The same, of one that is known.
+    #[inline(always)]
+    pub fn free(&mut self) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(&raw mut self.owner, 0) }
     }
 }
 
 impl Touched {
     /// Copies its name, so that it is known when the dentry is not.
     #[inline(always)]
-    pub fn describe_name(&mut self, name: u64) {
-        // SAFETY: NAME bytes fit; the helper checks the source.
-        let length = unsafe {
-            bpf_probe_read_kernel_str(self.name.as_mut_ptr().cast(), NAME as u32, name as *const _)
-        };
+    pub fn describe_name(&mut self, dentry: Block) {
+        let length = name::copy(dentry, self.name.as_mut_ptr());
+        self.name_length = length as u32;
         self.described = u32::from(length > 0);
     }
 
@@ -217,11 +224,5 @@ impl Touched {
         } else if self.parent_now != self.parent || name != self.name_hash {
             self.now = now::MOVED;
         }
-    }
-
-    /// Address of the copied name.
-    #[inline(always)]
-    pub fn name_address(&self) -> u64 {
-        self.name.as_ptr() as u64
     }
 }

@@ -6,7 +6,7 @@ use graven_abi::header::{ExecKey, Task, task_flag};
 use super::offset::offset;
 use graven_abi::offsets::ABSENT;
 
-use super::read::{Typed, at, field, into};
+use super::read::{Typed, at, clear, field, into};
 
 /// TS_COMPAT of `thread_info.status`: the call came through the 32-bit entry.
 const TS_COMPAT: u32 = 2;
@@ -125,7 +125,7 @@ pub fn describe(current: Current, out: &mut Task) {
 
 #[inline(always)]
 fn terminal(task: Typed, out: &mut Task) {
-    out.tty = [0; 16];
+    clear(&mut out.tty);
     if offset!(signal_tty) == ABSENT as u64 || offset!(tty_name) == ABSENT as u64 {
         return;
     }
