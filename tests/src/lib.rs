@@ -11,6 +11,7 @@ pub mod calls;
 
 pub mod place;
 pub mod wait;
+pub mod moment;
 pub mod programs;
 pub mod daemon;
 pub mod central;
@@ -21,6 +22,7 @@ pub mod driver;
 pub mod audit;
 pub mod chance;
 pub mod record;
+pub mod missing;
 pub mod stage;
 pub mod sight;
 pub mod scene;

@@ -2,15 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::actor::{Acted, Actor, Attempt};
+use crate::missing::{self, Missing};
+use crate::moment::Moment;
 use crate::place::Ground;
 use crate::record::{Expected, Record};
 use crate::stage::Stage;
+use crate::wait::until_within;
 use crate::{sight, skip};
 
 /// What a process is told: strings and paths.
@@ -21,13 +23,14 @@ macro_rules! words {
     };
 }
 
-/// A loss is in the log so long after it happened: the agent looks once a second.
-const COUNTED: Duration = Duration::from_secs(3);
+/// A loss is in the log within this time after it happened: the agent looks once a second, and a machine may be slow.
+const COUNTED: Duration = Duration::from_secs(10);
 
 /// The directory, who makes changes there, and which ones.
 #[derive(Debug)]
 pub struct Scene<'a> {
     stage: &'a Stage,
+    begin: Moment,
     folder: PathBuf,
     actor: Actor,
     expected: Vec<(Acted, Vec<Expected>)>,
@@ -41,10 +44,10 @@ impl<'a> Scene<'a> {
 
     /// The same below any folder.
     pub fn below(stage: &'a Stage, folder: &Path, name: &str, actor: &Actor) -> Result<Self> {
-        let folder = folder.join(name);
+        let (begin, folder) = (Moment::now(), folder.join(name));
         std::fs::create_dir(&folder)?;
         std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-        Ok(Self { stage, folder, actor: actor.clone(), expected: Vec::new() })
+        Ok(Self { stage, begin, folder, actor: actor.clone(), expected: Vec::new() })
     }
 
     /// The stage it is on.
@@ -122,13 +125,22 @@ impl<'a> Scene<'a> {
 
     /// Waits until everything has arrived and compares.
     pub fn check(&self) -> Result<()> {
+        if self.expected.is_empty() {
+            return Ok(());
+        }
         self.stage.fence()?;
-        self.compare(&self.stage.central.events::<&str>(&[])?)
+        self.compare(&self.records(&[])?)
+    }
+
+    /// What was recorded since the scene began, of whatever process, with these filters.
+    pub fn records(&self, filters: &[OsString]) -> Result<Vec<Record>> {
+        self.stage.since(self.begin, filters)
     }
 
     /// Compares with the records there are.
     pub fn compare(&self, records: &[Record]) -> Result<()> {
-        self.expected.iter().try_for_each(|(acted, expected)| self.or_lost(alike(records, acted, expected)))
+        let compared = self.expected.iter().map(|(acted, expected)| alike(records, acted, expected));
+        self.or_lost(missing::all(compared))
     }
 
     /// What is missing because the kernel skipped a program of the sensor, as kernels from 7.0 on do under load, is
@@ -138,35 +150,19 @@ impl<'a> Scene<'a> {
         if !error.is::<Missing>() {
             return Err(error);
         }
-        match self.skipped()? {
-            0 => Err(error),
-            runs => {
-                skip::say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
-                Ok(())
-            }
-        }
+        let counted = until_within(COUNTED, "a loss", || Ok(Some(self.skipped()?).filter(|runs| *runs > 0)));
+        let Ok(runs) = counted else { return Err(error) };
+        skip::say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
+        Ok(())
     }
 
-    /// How often a program of the sensor was skipped, as the log tells it a while later.
+    /// How often a program of the sensor was skipped since the scene began, as the log has it now.
     fn skipped(&self) -> Result<u64> {
-        sleep(COUNTED);
-        let losses = self.stage.central.events(&["--kind", "lost"])?;
+        let losses = self.records(&words!["--kind", "lost"])?;
         let skipped = losses.iter().filter(|record| record.text("/unmapped/loss") == "skipped");
         Ok(skipped.filter_map(|record| record.number("/unmapped/lost")).sum())
     }
 }
-
-/// Fewer records than there must be.
-#[derive(Debug)]
-pub struct Missing(pub String);
-
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Missing {}
 
 /// Exactly these records are of what a process did.
 fn alike(records: &[Record], acted: &Acted, expected: &[Expected]) -> Result<()> {
@@ -183,5 +179,5 @@ fn alike(records: &[Record], acted: &Acted, expected: &[Expected]) -> Result<()>
         return Err(Missing(said).into());
     }
     ensure!(count == wanted, "{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-    own.iter().zip(expected).try_for_each(|(record, expected)| expected.is(record, acted))
+    missing::all(own.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)))
 }

@@ -1,5 +1,6 @@
 //! A central log and an agent that watches one directory, and questions about what they recorded.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,9 +8,11 @@ use anyhow::{Result, ensure};
 
 use crate::agent::{self, Agent};
 use crate::central::Central;
+use crate::moment::Moment;
 use crate::place::{Ground, Place};
 use crate::record::Record;
 use crate::wait::until;
+use crate::words;
 
 /// Both, running.
 #[derive(Debug)]
@@ -73,12 +76,18 @@ impl Stage {
     pub fn fence(&self) -> Result<Record> {
         let number = self.fences.fetch_add(1, Ordering::Relaxed);
         let path = self.watched.join(format!("fence-{number}"));
+        let begin = Moment::now();
         std::fs::create_dir(&path)?;
         until(&format!("the record of {}", path.display()), || {
-            let mut records = self.central.events(&["--path".as_ref(), path.as_os_str()])?;
+            let mut records = self.since(begin, &words!["--path", path])?;
             ensure!(records.len() < 2, "{} records of one mkdir", records.len());
             Ok(records.pop())
         })
+    }
+
+    /// What happened since a moment, with these filters too.
+    pub fn since(&self, begin: Moment, filters: &[OsString]) -> Result<Vec<Record>> {
+        self.central.events(&[&begin.since().map(OsString::from), filters].concat())
     }
 
     /// All records of a path and what is below it, as they are now.

@@ -7,8 +7,10 @@ use anyhow::{Result, bail};
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks, at least and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+/// The pause is this part of what was waited already: a look takes a processor from what it looks for.
+const PART: u32 = 8;
 
 /// Looks again and again until there is something. `what` says what was waited for when there is nothing.
 pub fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
@@ -21,14 +23,15 @@ pub fn until_within<T>(
     what: &str,
     mut look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let end = Instant::now() + patience;
+    let begin = Instant::now();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
-        if Instant::now() >= end {
+        let waited = begin.elapsed();
+        if waited >= patience {
             bail!("waited {} s in vain for {what}", patience.as_secs());
         }
-        sleep(PAUSE);
+        sleep((waited / PART).clamp(PAUSES[0], PAUSES[1]));
     }
 }

@@ -3,9 +3,10 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use graven_tests::actor::{Actor, Attempt};
 use graven_tests::calls::Entry;
+use graven_tests::missing;
 use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
 use graven_tests::words;
@@ -69,15 +70,13 @@ fn a_symbolic_link_does_not_hide_it_from_io_uring() -> Result<()> {
             };
             ensure!(!gone.exists(), "{way}: nothing was done");
             let records = records(scene, &acted)?;
-            let real = records.iter().find(|record| record.kind() == "modify" && record.path() == gone);
-            ensure_true(
-                real.with_context(|| format!("{way}: {} is not named: {records:#?}", gone.display()))?,
-            )?;
             // What was asked for leads elsewhere, and says that it is only what was asked for.
             for said in records.iter().filter(|record| record.kind() != "modify") {
                 ensure!(said.text("/unmapped/outcome") == "reported", "{:#}", said.0);
                 ensure!(said.text("/unmapped/file/path_source") == "argument", "{:#}", said.0);
             }
+            let real = records.iter().find(|record| record.kind() == "modify" && record.path() == gone);
+            ensure_true(missing::found(format_args!("{way}: {} in {records:#?}", gone.display()), real)?)?;
         }
         Ok(())
     })
@@ -131,7 +130,7 @@ fn a_bind_mount_of_ones_own_does_not_hide_it() -> Result<()> {
         let acted = scene.actor().act(&words)?;
         let records = records(scene, &acted)?;
         let unlink = records.iter().find(|record| record.kind() == "unlink");
-        let unlink = unlink.with_context(|| format!("no record of the removal: {records:#?}"))?;
+        let unlink = missing::found(format_args!("the removal in {records:#?}"), unlink)?;
         Expected::new("unlink", activity::DELETE, &gone).is(unlink, &acted)
     })
 }

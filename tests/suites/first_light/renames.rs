@@ -111,7 +111,7 @@ fn a_protected_file_that_is_changed_by_a_name_outside_is_a_record() -> Result<()
         let changed = scene.actor().act(&[OsStr::new("chmod"), link.as_os_str(), OsStr::new("0600")])?;
         scene.stage().fence()?;
         let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file)?);
-        let records = scene.stage().central.events::<&str>(&[])?;
+        let records = scene.records(&[])?;
         for acted in [written, changed] {
             let own = records.iter().find(|record| {
                 record.pid() == Some(acted.pid.into()) && record.number("/unmapped/file/inode") == Some(inode)

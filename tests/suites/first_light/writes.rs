@@ -74,7 +74,7 @@ fn what_only_reads_makes_no_record() -> Result<()> {
             scene.actor().act(&[OsStr::new("mkdir"), scene.path("after").as_os_str(), OsStr::new("0755")])?;
         scene.expect(after.clone(), vec![Expected::new("create", activity::CREATE, scene.path("after"))]);
         scene.stage().fence()?;
-        let records = scene.stage().central.events::<&str>(&[])?;
+        let records = scene.records(&[])?;
         let of = |acted: &Acted| {
             let pid = acted.pid;
             records

@@ -4,12 +4,18 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use graven_tests::actor::{Attempt, NOBODY};
+use graven_tests::actor::{Acted, Attempt, NOBODY};
+use graven_tests::missing;
 use graven_tests::record::{Expected, Record, activity};
 use graven_tests::scene::Scene;
 use graven_tests::words;
 
 use crate::{scene, skipped};
+
+fn of_process(mut records: Vec<Record>, acted: &Acted) -> Vec<Record> {
+    records.retain(|record| record.pid() == Some(acted.pid.into()));
+    records
+}
 
 #[test]
 fn a_bpf_program_that_is_loaded_and_pinned_is_recorded() -> Result<()> {
@@ -41,11 +47,8 @@ fn a_bpf_program_that_is_loaded_and_pinned_is_recorded() -> Result<()> {
             }
         };
         scene.stage().fence()?;
-        let records = scene.stage().central.events(&["--kind", "bpf"])?;
-        let own: Vec<&Record> =
-            records.iter().filter(|record| record.pid() == Some(acted.pid.into())).collect();
-        let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
-        ensure!(own.len() == 1, "{} records of BPF:\n{}", own.len(), shown());
+        let records = scene.records(&words!["--kind", "bpf"])?;
+        let own = missing::only("BPF", of_process(records, &acted))?;
         Expected::of_process("bpf")
             .reported()
             .by("native", "bpf")
@@ -53,12 +56,11 @@ fn a_bpf_program_that_is_loaded_and_pinned_is_recorded() -> Result<()> {
             .with("/unmapped/bpf/number", 5)
             .with("/unmapped/bpf/name", "graven_test")
             .with("/unmapped/bpf/program_type", "socket-filter")
-            .is(own[0], &acted)?;
-        let records = scene.stage().central.events(&["--kind", "create"])?;
-        let pinned = records.iter().find(|record| {
-            record.pid() == Some(acted.pid.into()) && record.text("/unmapped/create/kind") == "pin"
-        });
-        let pinned = pinned.context("no record of the name that it was pinned under")?;
+            .is(&own, &acted)?;
+        let records = scene.records(&words!["--kind", "create"])?;
+        let mut pinned = of_process(records, &acted);
+        pinned.retain(|record| record.text("/unmapped/create/kind") == "pin");
+        let pinned = missing::only("the name that it was pinned under", pinned)?;
         ensure!(pinned.text("/file/name") == "pinned", "{:#}", pinned.0);
         Ok(())
     })
@@ -144,13 +146,12 @@ fn whoever_sets_the_login_user_is_recorded() -> Result<()> {
             }
         };
         scene.stage().fence()?;
-        let mut records = scene.stage().central.events(&["--kind", "login"])?;
-        records.retain(|record| record.pid() == Some(acted.pid.into()));
-        ensure!(records.len() == 1, "{} records of a login: {records:#?}", records.len());
+        let records = scene.records(&words!["--kind", "login"])?;
+        let login = missing::only("the login", of_process(records, &acted))?;
         Expected::of_process("login")
             .with("/unmapped/login/loginuid", NOBODY)
             .with("/unmapped/login/user", "nobody")
-            .is(&records[0], &acted)
+            .is(&login, &acted)
     })
 }
 
@@ -160,10 +161,8 @@ fn a_call_beyond_every_table_that_succeeds_is_said() -> Result<()> {
         // A filter answers in the kernel's place: no kernel has this call.
         let acted = scene.actor().act(&["faked-number", "1000"])?;
         scene.stage().fence()?;
-        let mut records = scene.stage().central.events(&["--kind", "uncovered"])?;
-        records.retain(|record| record.pid() == Some(acted.pid.into()));
-        ensure!(records.len() == 1, "{} records: {records:#?}", records.len());
-        let record = &records[0];
+        let records = scene.records(&words!["--kind", "uncovered"])?;
+        let record = missing::only("the call", of_process(records, &acted))?;
         ensure!(record.text("/unmapped/entry") == "unknown-call", "{:#}", record.0);
         ensure!(record.number("/unmapped/number") == Some(1000), "{:#}", record.0);
         record.is_by(&acted)

@@ -18,9 +18,11 @@ mod programs;
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use graven_tests::actor::{Actor, Attempt};
 use graven_tests::calls::Entry;
+use graven_tests::moment::Moment;
+use graven_tests::place::Place;
 use graven_tests::record::Expected;
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
@@ -45,14 +47,14 @@ fn on_each_ground(
     mut test: impl FnMut(&mut Scene<'_>) -> Result<()>,
 ) -> Result<()> {
     on_stage(SUITE, |stage| {
-        let mut scenes = Vec::new();
+        let (begin, mut scenes) = (Moment::now(), Vec::new());
         for (_, folder) in stage.grounds() {
             let mut scene = Scene::below(stage, folder, name, actor)?;
             test(&mut scene)?;
             scenes.push(scene);
         }
         stage.fence()?;
-        let records = stage.central.events::<&str>(&[])?;
+        let records = stage.since(begin, &[])?;
         scenes.iter().try_for_each(|scene| scene.compare(&records))
     })
 }
@@ -61,7 +63,8 @@ fn on_each_ground(
 fn scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
     on_stage(SUITE, |stage| {
         let mut scene = Scene::new(stage, name, &actor()?)?;
-        test(&mut scene)?;
+        let done = test(&mut scene);
+        scene.or_lost(done)?;
         scene.check()
     })
 }
@@ -114,16 +117,19 @@ fn take(entry: Entry, name: &str, family: fn(&mut Take<'_, '_>) -> Result<()>) -
 
 /// Why this kernel cannot be entered so.
 fn lacks(entry: Entry, actor: &Actor) -> Result<Option<&'static str>> {
-    static LACKS: [OnceLock<Option<String>>; 3] = [const { OnceLock::new() }; 3];
-    let place = graven_tests::place::Place::new("entry")?;
-    let made = place.join("made");
-    let words: &[OsString] = &words!["mkdir", made, "0755"];
-    let attempt = actor.attempt(words)?;
-    let lacks = LACKS[entry as usize].get_or_init(|| match attempt {
+    static LACKS: [OnceLock<Result<Option<String>, String>>; 3] = [const { OnceLock::new() }; 3];
+    let lacks = LACKS[entry as usize].get_or_init(|| try_entry(actor).map_err(|error| format!("{error:#}")));
+    lacks.as_ref().map(Option::as_deref).map_err(|words| anyhow!("the entry cannot be tried: {words}"))
+}
+
+fn try_entry(actor: &Actor) -> Result<Option<String>> {
+    let mut place = Place::new("entry")?;
+    let attempt = actor.attempt(&words!["mkdir", place.join("made"), "0755"])?;
+    place.done();
+    Ok(match attempt {
         Attempt::Made(_) => None,
         Attempt::Lacking(why) => Some(why),
-    });
-    Ok(lacks.as_deref())
+    })
 }
 
 /// Each family is a test in each of the modules `native`, `compat` and `x32`.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use graven_tests::actor::Acted;
 use graven_tests::calls::Entry;
+use graven_tests::missing;
 use graven_tests::record::{Expected, FILE, Record, activity};
-use graven_tests::scene::{Missing, Scene};
+use graven_tests::scene::Scene;
 use graven_tests::words;
 
 use crate::{Take, actor, lacks, on_each_ground, skipped};
@@ -113,18 +114,15 @@ fn many(scene: &Scene<'_>) -> Result<[PathBuf; 4]> {
 
 /// The one record of this kind by a process; beside it there may be some of the file under its other names.
 fn one_beside_others(scene: &Scene<'_>, acted: &Acted, kind: &str, others: &[&Path]) -> Result<Record> {
-    let mut records = scene.stage().central.events::<&str>(&[])?;
+    let mut records = scene.records(&[])?;
     records.retain(|record| record.pid() == Some(acted.pid.into()) && record.class() == FILE);
-    let (beside, mut own): (Vec<_>, Vec<_>) =
-        records.into_iter().partition(|record| record.kind() == "modify");
+    let (beside, own): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.kind() == "modify");
     for record in &beside {
         ensure!(others.contains(&record.path().as_path()), "{}: {:#}", acted.said, record.0);
     }
-    if own.is_empty() {
-        return Err(Missing(format!("{}: no {kind}", acted.said)).into());
-    }
-    ensure!(own.len() == 1 && own[0].kind() == kind, "{}: {own:#?}", acted.said);
-    Ok(own.remove(0))
+    let own = missing::only(&format!("{}: {kind}", acted.said), own)?;
+    ensure!(own.kind() == kind, "{}: {:#}", acted.said, own.0);
+    Ok(own)
 }
 
 fn of_several_names(entry: Entry) -> Result<()> {

@@ -7,17 +7,19 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use graven_tests::actor::Acted;
+use graven_tests::missing;
 use graven_tests::record::Record;
-use graven_tests::stage::Stage;
+use graven_tests::scene::Scene;
+use graven_tests::words;
 
 use crate::{scene, skipped};
 
 /// The last launch by a process: the actor starts others in its place.
-fn launch(stage: &Stage, acted: &Acted) -> Result<Record> {
-    stage.fence()?;
-    let mut own = stage.central.events(&["--kind", "exec"])?;
+fn launch(scene: &Scene<'_>, acted: &Acted) -> Result<Record> {
+    scene.stage().fence()?;
+    let mut own = scene.records(&words!["--kind", "exec"])?;
     own.retain(|record| record.pid() == Some(acted.pid.into()));
-    own.pop().ok_or_else(|| anyhow::anyhow!("{}: no launch is recorded", acted.said))
+    missing::found(format_args!("{}: its launch", acted.said), own.pop())
 }
 
 fn executable(path: &Path) -> Result<()> {
@@ -33,7 +35,7 @@ fn a_script_that_was_called_by_a_relative_name_is_named_and_judged() -> Result<(
         executable(&script)?;
         let actor = scene.actor().within(scene.folder());
         let acted = actor.act(&["exec", "./script"])?;
-        let record = launch(scene.stage(), &acted)?;
+        let record = launch(scene, &acted)?;
         ensure!(record.text("/unmapped/script") == script.to_string_lossy(), "{:#}", record.0);
         ensure!(record.text("/unmapped/called_as") == "./script", "{:#}", record.0);
         ensure!(record.text("/unmapped/cwd") == scene.folder().to_string_lossy(), "{:#}", record.0);
@@ -58,7 +60,7 @@ fn a_program_that_the_dynamic_loader_was_given_is_named_and_judged() -> Result<(
         let mut run = Command::new(LOADER);
         run.arg(&program);
         let acted = scene.actor().run(run)?;
-        let record = launch(scene.stage(), &acted)?;
+        let record = launch(scene, &acted)?;
         ensure!(record.text("/unmapped/loaded") == program.to_string_lossy(), "{:#}", record.0);
         ensure!(record.0["is_alert"] == true, "{:#}", record.0);
         let rule = record.text("/unmapped/verdict/rule");
@@ -81,7 +83,7 @@ fn a_program_whose_name_is_a_descriptor_is_judged_by_where_it_lies() -> Result<(
             OsStr::new("print"),
             OsStr::new("x"),
         ])?;
-        let record = launch(scene.stage(), &acted)?;
+        let record = launch(scene, &acted)?;
         ensure!(record.path() == program, "{:#}", record.0);
         ensure!(record.0["is_alert"] == true, "{:#}", record.0);
         Ok(())

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use graven_tests::actor::{Acted, Attempt};
+use graven_tests::missing::{self, Missing};
+use graven_tests::moment::Moment;
 use graven_tests::record::{Expected, Record, activity};
-use graven_tests::scene::{Missing, Scene};
+use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
 use graven_tests::{sight, words};
 
@@ -66,7 +68,8 @@ impl Requests<'_> {
     }
 
     fn compare(&self, records: &[Record]) -> Result<()> {
-        self.made.iter().try_for_each(|(acted, request)| self.scene.or_lost(request.compare(acted, records)))
+        let compared = self.made.iter().map(|(acted, request)| request.compare(acted, records));
+        self.scene.or_lost(missing::all(compared))
     }
 }
 
@@ -93,30 +96,27 @@ impl Request {
             acted.said,
             shown()
         );
-        for (record, expected) in said.iter().zip(&self.said) {
-            expected.is(record, acted)?;
-        }
+        let said =
+            missing::all(said.iter().zip(&self.said).map(|(record, expected)| expected.is(record, acted)));
         if !sight::of_changes() {
-            return Ok(());
+            return said;
         }
         let call = format!("io_uring {}", self.name);
-        for record in &changes {
+        let changed = missing::all(changes.iter().map(|record| {
             Expected::modify(record.path())
                 .with("/unmapped/operation", call.as_str())
                 .by("io_uring", call.as_str())
-                .is(record, acted)?;
-        }
+                .is(record, acted)
+        }));
         let named: BTreeSet<PathBuf> = changes.iter().map(|record| record.path()).collect();
-        let missing: Vec<&PathBuf> = self.changed.iter().filter(|path| !named.contains(*path)).collect();
-        if !missing.is_empty() {
-            return Err(Missing(format!("{}: no change of {missing:?}:\n{}", acted.said, shown())).into());
-        }
         let beside = |path: &&PathBuf| {
             !self.changed.iter().any(|changed| *path == changed || changed.parent() == Some(path.as_path()))
         };
         let surplus: Vec<&PathBuf> = named.iter().filter(beside).collect();
         ensure!(surplus.is_empty(), "{}: a change of {surplus:?}:\n{}", acted.said, shown());
-        Ok(())
+        let unnamed = self.changed.iter().filter(|path| !named.contains(*path));
+        let what = format!("{}: changes, of {}", acted.said, shown());
+        missing::all([said, changed, missing::none(&what, unnamed)])
     }
 }
 
@@ -135,7 +135,7 @@ impl Request {
 
 fn requests(way: &str) -> Result<()> {
     on_stage(SUITE, |stage| {
-        let mut all = Vec::new();
+        let (begin, mut all) = (Moment::now(), Vec::new());
         for (_, folder) in stage.grounds() {
             let scene = Scene::below(stage, folder, &format!("uring-{way}"), &actor()?.by_uring(way))?;
             let mut requests = Requests { scene, made: Vec::new() };
@@ -145,7 +145,7 @@ fn requests(way: &str) -> Result<()> {
             all.push(requests);
         }
         stage.fence()?;
-        let records = stage.central.events::<&str>(&[])?;
+        let records = stage.since(begin, &[])?;
         all.iter().try_for_each(|requests| requests.compare(&records))
     })
 }

@@ -22,6 +22,12 @@ use std::time::Duration;
 /// breakpoint while tracepoints were switched on and off, none of those that take turns.
 const ACCELERATION: &str = "tcg,thread=single";
 
+/// What every kernel is told. `panic=-1` with `-no-reboot`: one that panics ends the emulator. The processors take
+/// turns on one, so they have one clock, which the kernel does not believe: it would ask an emulated chip for the time,
+/// and so would every program. What the emulator has translated serves for one address only: at random addresses it
+/// translates every program anew each time it starts, which takes three times as long as all else.
+const ORDERS: &str = "console=ttyS0 panic=-1 tsc=reliable norandmaps";
+
 /// Memory of a guest: the sensor's rings and a suite take a quarter.
 const MEMORY: &str = "1024M";
 
@@ -119,8 +125,7 @@ fn qemu(kernel: &Kernel, machine: &Machine, first: &Path, result: &Path, console
         command.args(["-device", &format!("nvme-ns,drive=disk{number},nsid={number}")]);
     }
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(first);
-    // `panic=-1` with `-no-reboot`: a kernel that panics ends the emulator.
-    command.args(["-append", &format!("console=ttyS0 panic=-1 {}", machine.append)]);
+    command.args(["-append", &format!("{ORDERS} {}", machine.append)]);
     command
 }
 

@@ -1,0 +1,24 @@
+//! When a test began, so that it asks for nothing that happened before: a log of a whole suite holds tens of thousands
+//! of records, and a test looks at some of them.
+
+use std::time::{Duration, Instant};
+
+/// Seconds are asked for in whole; and a record has its time from the kernel's clock, a question from the wall's.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// A moment of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(Instant);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The operator's words for what happened since.
+    pub fn since(self) -> [String; 2] {
+        let ago = self.0.elapsed() + MARGIN;
+        ["--since".to_owned(), format!("{}s", ago.as_secs())]
+    }
+}
