@@ -35,6 +35,11 @@ impl Stage {
     /// Starts both. The directory `watched` is protected, and one in memory where there is a tmpfs; everything
     /// else is mutable.
     pub fn start(name: &str) -> Result<Self> {
+        Self::guarding(name, &[])
+    }
+
+    /// The same with more protected directories.
+    pub fn guarding(name: &str, more: &[&Path]) -> Result<Self> {
         let place = Place::new(name)?;
         let watched = protected(&place)?;
         let memory = match Ground::at(place.path()) != Ground::Tmpfs
@@ -47,6 +52,7 @@ impl Stage {
         let central = Central::start(place.path())?;
         let mut roots = vec![watched.as_path()];
         roots.extend(memory.iter().map(|(folder, _)| folder.as_path()));
+        roots.extend(more);
         let agent = Agent::prepare(&place.join("agent"), &central.url(), &agent::policy_of(&roots))?;
         let mut stage = Self { central, agent, watched, memory, fences: AtomicU64::new(0), place };
         stage.agent.enrol(&stage.central)?;

@@ -52,6 +52,7 @@ pub fn note(
     slot.count += 1;
     if place.class != class::MUTABLE {
         slot.kept += 1;
+        slot.root = entry.root;
         slot.protected += u32::from(place.class == class::PROTECT);
     }
     if renames && directory {

@@ -73,6 +73,10 @@ extern "C" fn look_again() -> u32 {
             break;
         }
         let entry = slot.entry(index);
+        // A layer of an overlay that is watched.
+        if entry.root != slot.root {
+            continue;
+        }
         entry.look_again(scratch);
         if entry.now == now::STAYS {
             continue;

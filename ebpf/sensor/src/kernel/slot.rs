@@ -82,6 +82,9 @@ pub struct Slot {
     /// registers, of which the verifier would follow every combination.
     pub moved: u32,
     pub replaced: u32,
+    /// The root of the file system on which something is kept; of several the last: overlay changes its layers before
+    /// it changes itself.
+    pub root: u64,
     pub touched: [Touched; TOUCHED],
 }
 
