@@ -129,6 +129,8 @@ pub(super) struct Loaded {
     /// The kernel has the inode-time tracepoints.
     pub(super) witnessed: bool,
     pub(super) kernel: Version,
+    /// Why the kernel's memory is read by helpers, though this kernel could let it be loaded.
+    pub(super) uncast: Option<String>,
 }
 
 /// Loads the object's maps and data. The kernel's refusals are told apart here.
@@ -140,7 +142,12 @@ pub(super) fn load() -> Result<Loaded, SensorError> {
     let known = offsets::of_running_kernel()?;
     match load_with(kernel, &known, known.cast) {
         // Calls of kernel functions need the JIT, which may be off: then memory is read as on older kernels.
-        Err(_) if known.cast.is_some() => load_with(kernel, &known, None),
+        Err(refused) if known.cast.is_some() => {
+            let loaded = load_with(kernel, &known, None)?;
+            // The verifier's own words fill lines.
+            let why = reason(&refused).lines().next().unwrap_or_default().to_owned();
+            Ok(Loaded { uncast: Some(why), ..loaded })
+        }
         loaded => loaded,
     }
 }
@@ -165,7 +172,7 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
         program.load().map_err(|source| program_error(name, source))?;
     }
-    Ok(Loaded { ebpf, witnessed, kernel })
+    Ok(Loaded { ebpf, witnessed, kernel, uncast: None })
 }
 
 fn table_bytes(tables: &Tables) -> Vec<u8> {

@@ -147,6 +147,7 @@ pub struct Sensor {
     links: Vec<attach::Link>,
     kernel: attach::Version,
     witnessed: bool,
+    uncast: Option<String>,
     own: Array<MapData, u32>,
     overflow: overflow::Overflows,
     marks: marks::Marks,
@@ -158,7 +159,7 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
-        let attach::Loaded { mut ebpf, witnessed, kernel } = attach::load()?;
+        let attach::Loaded { mut ebpf, witnessed, kernel, uncast } = attach::load()?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
@@ -167,7 +168,20 @@ impl Sensor {
         let own = Array::try_from(take(&mut ebpf, "OWN")?).map_err(|source| map_error("OWN", source))?;
         let overflow = overflow::Overflows::new(&mut ebpf)?;
         let (hooks, links) = (Vec::new(), Vec::new());
-        Ok(Self { ebpf, hooks, links, kernel, witnessed, own, overflow, marks, log, counters, sequences })
+        Ok(Self {
+            ebpf,
+            hooks,
+            links,
+            kernel,
+            witnessed,
+            uncast,
+            own,
+            overflow,
+            marks,
+            log,
+            counters,
+            sequences,
+        })
     }
 
     /// Does the kernel tell which inodes change? Else names are the callers'.
@@ -214,6 +228,15 @@ impl Sensor {
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
         (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel)?;
+        if let Some(why) = &self.uncast {
+            let slower =
+                self.hooks.iter_mut().filter(|hook| hook.name == "sys_exit" && hook.remark.is_none());
+            slower.for_each(|hook| {
+                hook.remark = Some(format!(
+                    "each change costs more than it must, because the kernel does not let its memory be loaded ({why}): turn the BPF JIT on, sysctl net.core.bpf_jit_enable=1"
+                ));
+            });
+        }
         Ok(())
     }
 
