@@ -10,11 +10,16 @@ use crate::record::Record;
 
 /// Fewer records than there must be, or less in them.
 #[derive(Debug)]
-pub struct Missing(pub String);
+pub struct Missing {
+    /// In words.
+    pub said: String,
+    /// How many, at least.
+    pub count: usize,
+}
 
 impl Display for Missing {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.said)
     }
 }
 
@@ -30,12 +35,13 @@ pub fn none<T: Debug>(what: &str, missing: impl IntoIterator<Item = T>) -> Resul
         return Ok(());
     }
     let shown = &missing[..missing.len().min(SHOWN)];
-    Err(Missing(format!("{what}: {} are missing: {shown:#?}…", missing.len())).into())
+    let said = format!("{what}: {} are missing: {shown:#?}…", missing.len());
+    Err(Missing { said, count: missing.len() }.into())
 }
 
 /// It is there; `what` says what it is.
 pub fn found<T>(what: impl Display, found: Option<T>) -> Result<T> {
-    found.ok_or_else(|| Missing(format!("missing: {what}")).into())
+    found.ok_or_else(|| Missing { said: format!("missing: {what}"), count: 1 }.into())
 }
 
 /// All of these hold: what is false comes before what is missing.

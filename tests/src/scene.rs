@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -11,9 +10,8 @@ use crate::missing::{self, Missing};
 use crate::moment::Moment;
 use crate::place::Ground;
 use crate::record::{Expected, Record};
+use crate::sight;
 use crate::stage::Stage;
-use crate::wait::until_within;
-use crate::{sight, skip};
 
 /// What a process is told: strings and paths.
 #[macro_export]
@@ -22,9 +20,6 @@ macro_rules! words {
         [$(::std::ffi::OsString::from(::std::convert::AsRef::<::std::ffi::OsStr>::as_ref(&$word))),+]
     };
 }
-
-/// A loss is in the log within this time after it happened: the agent looks once a second, and a machine may be slow.
-const COUNTED: Duration = Duration::from_secs(10);
 
 /// The directory, who makes changes there, and which ones.
 #[derive(Debug)]
@@ -143,24 +138,9 @@ impl<'a> Scene<'a> {
         self.or_lost(missing::all(compared))
     }
 
-    /// What is missing because the kernel skipped a program of the sensor, as kernels from 7.0 on do under load, is
-    /// counted in the log: then nothing more can be asked. A record that is there and wrong is never excused.
+    /// What is missing is excused by what the kernel skipped since the scene began: see [`Stage::or_lost`].
     pub fn or_lost(&self, compared: Result<()>) -> Result<()> {
-        let Err(error) = compared else { return Ok(()) };
-        if !error.is::<Missing>() {
-            return Err(error);
-        }
-        let counted = until_within(COUNTED, "a loss", || Ok(Some(self.skipped()?).filter(|runs| *runs > 0)));
-        let Ok(runs) = counted else { return Err(error) };
-        skip::say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
-        Ok(())
-    }
-
-    /// How often a program of the sensor was skipped since the scene began, as the log has it now.
-    fn skipped(&self) -> Result<u64> {
-        let losses = self.records(&words!["--kind", "lost"])?;
-        let skipped = losses.iter().filter(|record| record.text("/unmapped/loss") == "skipped");
-        Ok(skipped.filter_map(|record| record.number("/unmapped/lost")).sum())
+        self.stage.or_lost(self.begin, compared)
     }
 }
 
@@ -176,7 +156,7 @@ fn alike(records: &[Record], acted: &Acted, expected: &[Expected]) -> Result<()>
     let (count, wanted) = (own.len(), expected.len());
     if count < wanted {
         let said = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-        return Err(Missing(said).into());
+        return Err(Missing { said, count: wanted - count }.into());
     }
     ensure!(count == wanted, "{}: {count} records and not {wanted}:\n{}", acted.said, shown());
     missing::all(own.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)))

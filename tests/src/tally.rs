@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::central::Central;
 use crate::record::Record;
+use crate::skip;
 use crate::stage::Stage;
 use crate::wait::until;
 
@@ -53,6 +54,16 @@ impl Tally {
         let said = last.recorded as u64 + last.lost;
         ensure!(said <= done as u64, "more was told than done, which is {done}: {last:?}");
         Ok(last)
+    }
+
+    /// From 7.0 on the kernel skips runs under load, which are no lack of room.
+    pub fn say_skipped(&self) {
+        if self.skipped > 0 {
+            skip::say(
+                "losses",
+                &format!("the kernel skipped {} runs of the sensor's programs", self.skipped),
+            );
+        }
     }
 
     fn sum(&self) -> u64 {

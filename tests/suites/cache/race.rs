@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use graven_tests::missing;
+use graven_tests::moment::Moment;
 use graven_tests::shared::on_stage;
 use graven_tests::words;
 
@@ -13,11 +15,14 @@ use crate::{SUITE, actor};
 #[test]
 fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
     const CHANGES: usize = 6_000;
+    /// More records than that.
+    const LIMIT: &str = "100000";
     on_stage(SUITE, |stage| {
         for (number, (_, folder)) in stage.grounds().into_iter().enumerate() {
             let inside = folder.join("shuttle");
             let outside = folder.parent().context("no place beside it")?.join(format!("shuttle-{number}"));
             std::fs::create_dir(&inside)?;
+            let begin = Moment::now();
             let acted =
                 actor()?.act_on(Stdio::piped(), &words!["shuttle", inside, outside, CHANGES.to_string()])?;
             let told = String::from_utf8(acted.told.clone())?;
@@ -25,7 +30,7 @@ fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
             ensure!(!must.is_empty(), "no change was surely made inside");
             stage.fence()?;
             // The kernel reads a name when it writes the record: if the directory has just left, it is the new one.
-            let mut records = stage.central.events(&["--kind", "create"])?;
+            let mut records = stage.since(begin, &words!["--kind", "create", "--limit", LIMIT])?;
             records.retain(|record| record.pid() == Some(acted.pid.into()));
             let known: BTreeSet<_> =
                 records.iter().filter_map(|record| record.path().file_name().map(PathBuf::from)).collect();
@@ -33,13 +38,7 @@ fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
                 .iter()
                 .filter(|path| !path.file_name().is_some_and(|name| known.contains(&PathBuf::from(name))))
                 .collect();
-            ensure!(
-                missing.is_empty(),
-                "{} of {} changes are not recorded: {:?}…",
-                missing.len(),
-                must.len(),
-                missing.iter().take(5).collect::<Vec<_>>()
-            );
+            stage.or_lost(begin, missing::none(&format!("of {} changes", must.len()), missing))?;
         }
         Ok(())
     })

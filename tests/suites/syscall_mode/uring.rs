@@ -88,7 +88,7 @@ impl Request {
         let (count, wanted) = (said.len(), self.said.len());
         if count < wanted {
             let text = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-            return Err(Missing(text).into());
+            return Err(Missing { said: text, count: 1 }.into());
         }
         ensure!(
             count == wanted,

@@ -11,6 +11,9 @@ use std::process::Command;
 /// What a file system needs beside the files: tables, and rounding of many small files to blocks.
 const OVERHEAD: u64 = 64 << 20;
 
+/// Files that a guest may make: suites make many small ones.
+const INODES: usize = 150_000;
+
 /// The smallest btrfs that its own tool makes is a little less.
 const BTRFS: u64 = 128 << 20;
 
@@ -26,8 +29,9 @@ pub(crate) fn ext4(stage: &mut Stage, image: &Path, content: &Path, free: u64) -
         bytes += file.symlink_metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
     }
     sparse(image, bytes + bytes / 8 + OVERHEAD + free)?;
+    let inodes = (files.len() + INODES).to_string();
     let mut command = Command::new(in_sbin("mkfs.ext4"));
-    command.args(["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]);
+    command.args(["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "root_owner=0:0", "-N", &inodes, "-d"]);
     command.arg(content).arg(image);
     stage.run(command)
 }
