@@ -22,8 +22,6 @@ const STEPS: usize = 600;
 const SEEDS: [u64; 3] = [1, 20, 300];
 /// Directories that are known and may be moved.
 const MOST: usize = 40;
-/// More records than a seed makes.
-const LIMIT: &str = "100000";
 /// Names on the way to one, so that no path is cut.
 const DEEPEST: usize = 30;
 /// Places where the third process binds directories.
@@ -242,7 +240,7 @@ fn run(stage: &Stage, inside: PathBuf, outside: PathBuf, seed: u64) -> Result<()
     }
     stage.fence()?;
     let told: BTreeSet<(u64, PathBuf)> = stage
-        .since(begin, &words!["--kind", "create", "--limit", LIMIT])?
+        .since(begin, &words!["--kind", "create"])?
         .iter()
         .filter_map(|record| Some((record.pid()?, record.path())))
         .collect();
