@@ -1,6 +1,7 @@
 //! The processes that make changes: one for each change, so that its pid is known.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::calls::Entry;
+use crate::wait::until;
 
 /// Nobody's user and group.
 pub const NOBODY: u32 = 65534;
@@ -137,7 +139,12 @@ impl Actor {
         let program = PathBuf::from(command.get_program());
         // What has no path any more keeps the one it was called by.
         let program = program.canonicalize().unwrap_or(program);
-        let child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {said}"))?;
+        command.stderr(Stdio::piped());
+        // A program that was just written is still open in the children that other tests fork, until they exec.
+        let child = until("nobody to write this program any more", || match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => Ok(None),
+            spawned => spawned.map(Some).with_context(|| format!("cannot run {said}")),
+        })?;
         let pid = child.id();
         let output = child.wait_with_output()?;
         let words = String::from_utf8_lossy(&output.stderr);
