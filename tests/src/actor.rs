@@ -66,6 +66,18 @@ impl Actor {
         &self.program
     }
 
+    /// A copy of it that can be run at once: what was just written is still open in the children that other tests
+    /// fork, until they exec (ETXTBSY).
+    pub fn copy_to(&self, path: &Path) -> Result<()> {
+        std::fs::copy(&self.program, path)?;
+        let mut run = Command::new(path);
+        run.args(["print", "x"]).stdout(Stdio::null());
+        until("nobody to write this program any more", || match run.status() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => Ok(None),
+            ended => ended.map(|_| Some(())).with_context(|| format!("cannot run {run:?}")),
+        })
+    }
+
     /// As another user.
     pub fn as_user(&self, user: u32) -> Self {
         Self { user: Some(user), ..self.clone() }
@@ -139,12 +151,7 @@ impl Actor {
         let program = PathBuf::from(command.get_program());
         // What has no path any more keeps the one it was called by.
         let program = program.canonicalize().unwrap_or(program);
-        command.stderr(Stdio::piped());
-        // A program that was just written is still open in the children that other tests fork, until they exec.
-        let child = until("nobody to write this program any more", || match command.spawn() {
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => Ok(None),
-            spawned => spawned.map(Some).with_context(|| format!("cannot run {said}")),
-        })?;
+        let child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {said}"))?;
         let pid = child.id();
         let output = child.wait_with_output()?;
         let words = String::from_utf8_lossy(&output.stderr);

@@ -73,7 +73,7 @@ fn a_program_that_the_dynamic_loader_was_given_is_named_and_judged() -> Result<(
 fn a_program_whose_name_is_a_descriptor_is_judged_by_where_it_lies() -> Result<()> {
     scene("descriptor", |scene| {
         let program = scene.path("program");
-        std::fs::copy(scene.actor().program(), &program)?;
+        scene.actor().copy_to(&program)?;
         executable(&program)?;
         let actor = scene.actor().at(scene.folder());
         // The descriptor of the directory is the actor's first.

@@ -115,7 +115,7 @@ fn a_change_on_a_read_only_mount_is_recorded_as_refused() -> Result<()> {
 fn a_running_program_that_is_opened_for_writing_is_recorded_as_refused() -> Result<()> {
     scene("busy", |scene| {
         let program = scene.path("program");
-        std::fs::copy(scene.actor().program(), &program)?;
+        scene.actor().copy_to(&program)?;
         let mut run = std::process::Command::new(&program);
         run.args([OsStr::new("--error"), OsStr::new(BUSY), OsStr::new("open")]);
         run.arg(&program).args(["1", "0"]);
