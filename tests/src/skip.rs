@@ -21,6 +21,11 @@ pub fn is_refused(suite: &str, error: &Error) -> bool {
     refused
 }
 
+/// What the kernel skipped, as kernels from 7.0 on do under load, cannot be looked at.
+pub fn say_losses(runs: u64) {
+    say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
+}
+
 /// Leaves something out.
 pub fn say(name: &str, reason: &str) {
     println!("skipped: {name}: {reason}");

@@ -111,7 +111,7 @@ impl Stage {
         let counted =
             until_within(COUNTED, "a loss", || Ok(Some(self.skipped(begin)?).filter(|runs| *runs >= least)));
         let Ok(runs) = counted else { return Err(error) };
-        skip::say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
+        skip::say_losses(runs);
         Ok(())
     }
 

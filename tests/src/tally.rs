@@ -59,10 +59,7 @@ impl Tally {
     /// From 7.0 on the kernel skips runs under load, which are no lack of room.
     pub fn say_skipped(&self) {
         if self.skipped > 0 {
-            skip::say(
-                "losses",
-                &format!("the kernel skipped {} runs of the sensor's programs", self.skipped),
-            );
+            skip::say_losses(self.skipped);
         }
     }
 

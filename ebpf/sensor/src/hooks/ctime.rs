@@ -18,7 +18,7 @@ use graven_abi::filter::class;
 use graven_abi::syscalls::{entry, op};
 
 use super::calling::{Calling, calling};
-use super::locate::{Place, UNKNOWN};
+use super::locate::{Changing, Place, UNKNOWN};
 use super::modify;
 use super::note::{may_go, note, note_others};
 use crate::filter::of_mark;
@@ -79,14 +79,15 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
         Some(mark) => of_mark(mark, typed.load(offset!(inode_ino)), typed.load(offset!(inode_generation))),
         None => UNKNOWN,
     };
-    let place = Place::of(scratch, typed, inode, own, directory, slot.is_some());
+    let changing = Changing { typed, inode, own, directory, noted: slot.is_some() };
+    let place = Place::of(scratch, &changing);
     let (class, alias) = (place.class, place.alias);
     if operation != op::NOTHING {
         let Some(slot) = slot.or_else(Slot::open) else {
             maps::count(counter::STATE_FULL);
             return modify::record(owner, inode.0, alias, class, command) as i32;
         };
-        if note(scratch, slot, typed, inode, &place, operation, own != UNKNOWN) {
+        if note(scratch, slot, &changing, &place, operation) {
             // A directory that unlink changes is where the file was.
             let takes_away =
                 matches!(operation, op::RMDIR..=op::RENAMEAT2) || (operation == op::UNLINK && !directory);

@@ -12,6 +12,17 @@ use crate::kernel::read::Typed;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::Slot;
 
+/// An inode that changes.
+pub struct Changing {
+    pub typed: Typed,
+    pub inode: Inode,
+    /// The class of its mark, or UNKNOWN.
+    pub own: u32,
+    pub directory: bool,
+    /// The call has changed other inodes before.
+    pub noted: bool,
+}
+
 /// Where an inode lies.
 pub struct Place {
     pub class: u32,
@@ -22,16 +33,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// `own`: the class of its mark, or UNKNOWN. `noted`: the call has changed other inodes before.
     #[inline(always)]
-    pub fn of(
-        scratch: &mut Scratch,
-        typed: Typed,
-        inode: Inode,
-        own: u32,
-        directory: bool,
-        noted: bool,
-    ) -> Self {
+    pub fn of(scratch: &mut Scratch, changing: &Changing) -> Self {
+        let Changing { typed, inode, own, directory, .. } = *changing;
         let node = typed.follow(offset!(inode_dentry));
         let first = scratch.as_number(node.address());
         if first == 0 && own == UNKNOWN {
@@ -43,7 +47,7 @@ impl Place {
         let one = directory || (typed.load::<u32>(offset!(inode_nlink)) == 1 && node.follow(0).is_null());
         if one && first != 0 {
             let alias = first - offset!(dentry_alias);
-            if let Some(place) = Self::of_only_name(scratch, typed, inode, own, directory, noted, alias) {
+            if let Some(place) = Self::of_only_name(scratch, changing, alias) {
                 return place;
             }
         }
@@ -53,15 +57,8 @@ impl Place {
 
     /// The usual case, mostly by typed loads: one name, which can be found.
     #[inline(always)]
-    fn of_only_name(
-        scratch: &mut Scratch,
-        typed: Typed,
-        inode: Inode,
-        own: u32,
-        directory: bool,
-        noted: bool,
-        alias: u64,
-    ) -> Option<Self> {
+    fn of_only_name(scratch: &mut Scratch, changing: &Changing, alias: u64) -> Option<Self> {
+        let Changing { typed, inode, own, directory, noted } = *changing;
         let head = scratch.block(alias);
         let hashed: u64 = head.field(offset!(dentry_hash) + offset!(bl_node_pprev));
         let parent: u64 = head.field(offset!(dentry_parent));

@@ -6,12 +6,12 @@ use graven_abi::filter::class;
 use graven_abi::limits::{OTHER_NAMES, TOUCHED};
 use graven_abi::syscalls::op;
 
-use super::locate::Place;
+use super::locate::{Changing, Place, UNKNOWN};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{self, Inode, is_directory, older_alias};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
-use crate::kernel::read::{Typed, copy};
+use crate::kernel::read::copy;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::{HAS_OTHERS, Slot, Touched};
 
@@ -20,19 +20,16 @@ use crate::kernel::slot::{HAS_OTHERS, Slot, Touched};
 pub fn note(
     scratch: &mut Scratch,
     slot: &mut Slot,
-    typed: Typed,
-    inode: Inode,
+    changing: &Changing,
     place: &Place,
     operation: u8,
-    marked: bool,
 ) -> bool {
+    let Changing { typed, inode, own, directory, .. } = *changing;
     if slot.count >= TOUCHED as u32 {
         maps::count(counter::STATE_FULL);
         return false;
     }
     let entry = slot.entry(slot.count);
-    let mode = typed.load::<u16>(offset!(inode_mode)).into();
-    let directory = is_directory(mode);
     let renames = matches!(operation, op::RENAME..=op::RENAMEAT2);
     // A rename has two places: the mutable one is named too, if the other is kept.
     let described = place.class != class::MUTABLE || renames;
@@ -42,12 +39,12 @@ pub fn note(
         && !(operation == op::UNLINK && directory);
     fill(scratch, entry, inode, place, named);
     entry.class = place.class;
-    entry.marked = marked.into();
+    entry.marked = (own != UNKNOWN).into();
     if described {
         entry.root = scratch.as_number(typed.follow(offset!(inode_sb)).load(offset!(super_root)));
         inode::describe(typed, &mut entry.facts);
     } else {
-        entry.facts.mode = mode;
+        entry.facts.mode = typed.load::<u16>(offset!(inode_mode)).into();
     }
     slot.count += 1;
     if place.class != class::MUTABLE {
