@@ -32,12 +32,18 @@ mod memory {
 /// Instead of a class: there is nothing to record.
 pub const NOTHING: u32 = u32::MAX;
 
+/// The current thread's slot, of a program that knows it.
+#[inline(always)]
+pub fn slot_of(owner: u32) -> Option<&'static mut Slot> {
+    Scratch::of(owner)?.slot()
+}
+
 /// In the current thread's slot: a record names these inodes, or has changed the entries of such a directory: nothing
 /// more need be said of them. 0 = none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn explain(inode: u64, other: u64) -> u32 {
-    let Some(slot) = Slot::current() else { return 0 };
+pub extern "C" fn explain(owner: u32, inode: u64, other: u64) -> u32 {
+    let Some(slot) = slot_of(owner) else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -54,8 +60,8 @@ pub extern "C" fn explain(inode: u64, other: u64) -> u32 {
 /// Has the current call changed this inode? 1 = yes.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn is_touched(inode: u64) -> u32 {
-    let Some(slot) = Slot::current() else { return 0 };
+pub extern "C" fn is_touched(owner: u32, inode: u64) -> u32 {
+    let Some(slot) = slot_of(owner) else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -70,8 +76,8 @@ pub extern "C" fn is_touched(inode: u64) -> u32 {
 /// The number of the current call's first inode that is kept.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn first_kept() -> u32 {
-    let Some(slot) = Slot::current() else { return 0 };
+extern "C" fn first_kept(owner: u32) -> u32 {
+    let Some(slot) = slot_of(owner) else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -86,8 +92,8 @@ extern "C" fn first_kept() -> u32 {
 /// The dentry of a directory that the current call touched; 0 = none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn touched_directory() -> u64 {
-    let Some(slot) = Slot::current() else { return 0 };
+pub extern "C" fn touched_directory(owner: u32) -> u64 {
+    let Some(slot) = slot_of(owner) else { return 0 };
     let mut found = 0;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
@@ -131,7 +137,7 @@ fn unhashed(dentry: Dentry) -> u16 {
 /// The first kept inode of the slot: the one the call was about. Its address.
 #[inline(always)]
 pub fn describe_changed(scratch: &Scratch, slot: &mut Slot) -> u64 {
-    let entry = slot.entry(first_kept());
+    let entry = slot.entry(first_kept(scratch.owner()));
     describe(scratch.owner(), entry.inode, entry.dentry);
     entry.inode
 }
@@ -140,7 +146,8 @@ pub fn describe_changed(scratch: &Scratch, slot: &mut Slot) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
     let entry = slot.entry(index);
     copy(scratch.facts(), &entry.facts);
     clear(&mut scratch.facts().base);
@@ -160,7 +167,8 @@ pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn describe_moved(owner: u32, index: u32) -> u32 {
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
     let entry = slot.entry(index);
     let (before, length) = (scratch.path_start(), scratch.path_length());
     scratch.begin_path();

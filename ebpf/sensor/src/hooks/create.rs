@@ -36,14 +36,14 @@ const SUN_PATH: u64 = 2;
 #[inline(never)]
 pub extern "C" fn created(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    let evidence = Evidence::of(count);
+    let evidence = Evidence::of(scratch, count);
     if matches!(evidence, Evidence::Ignored) || !settle_path(scratch) {
         return 0;
     }
     match evidence {
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            use_up(slot);
+            use_up(scratch, slot);
         }
         _ => {
             let sure = place::unproven(scratch);
@@ -81,9 +81,9 @@ pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
     let class = slot.strictest();
     let found = find_named();
     if found >= TOUCHED as u32 {
-        let directory = place::touched_directory();
+        let directory = place::touched_directory(owner::SYS_EXIT);
         named_by_caller(scratch, directory, class, outcome::SUCCESS);
-        place::explain(Dentry(directory).inode(), 0);
+        place::explain(owner::SYS_EXIT, Dentry(directory).inode(), 0);
         return;
     }
     let entry = slot.entry(found);
@@ -98,7 +98,7 @@ pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
         copy(&mut event.from, scratch.facts());
     }
     finish(scratch, class, outcome::SUCCESS);
-    place::explain(made, Dentry(alias).parent().inode());
+    place::explain(owner::SYS_EXIT, made, Dentry(alias).parent().inode());
 }
 
 /// The number of the thread's entry that got a name; TOUCHED = none. A global function, see `kernel::dentry`.
@@ -106,7 +106,7 @@ pub fn record(scratch: &mut Scratch, slot: &mut Slot) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_named() -> u32 {
-    let Some(slot) = Slot::current() else { return TOUCHED as u32 };
+    let Some(slot) = place::slot_of(owner::SYS_EXIT) else { return TOUCHED as u32 };
     let mut found = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {

@@ -27,7 +27,6 @@ use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::Typed;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
 use crate::kernel::task::Current;
 use crate::place::is_touched;
 
@@ -69,8 +68,8 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     let Some(scratch) = Scratch::begin(owner) else { return 0 };
     scratch.caused_by(entry, number);
     let inode = Inode(scratch.as_number(inode as u64));
-    let slot = if operation == op::NOTHING { None } else { Slot::current() };
-    if slot.is_some() && is_touched(inode.0) != 0 {
+    let slot = if operation == op::NOTHING { None } else { scratch.find_slot() };
+    if slot.is_some() && is_touched(owner, inode.0) != 0 {
         return 0;
     }
     let directory = is_directory(mode.into());
@@ -83,7 +82,7 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     let place = Place::of(scratch, &changing);
     let (class, alias) = (place.class, place.alias);
     if operation != op::NOTHING {
-        let Some(slot) = slot.or_else(Slot::open) else {
+        let Some(slot) = slot.or_else(|| scratch.open_slot()) else {
             maps::count(counter::STATE_FULL);
             return modify::record(owner, inode.0, alias, class, command) as i32;
         };

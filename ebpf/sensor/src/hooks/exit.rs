@@ -22,9 +22,9 @@ use crate::kernel::task;
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let current = ctx.arg::<*const u8>(0) as u64;
     let Some(scratch) = Scratch::begin_outside(owner::EXIT) else { return 0 };
-    if let Some(slot) = Slot::current() {
+    if let Some(slot) = scratch.find_slot() {
         left_over(scratch, slot);
-        Slot::remove();
+        slot.free();
     }
     if !task::group_dead(current) {
         return 0;

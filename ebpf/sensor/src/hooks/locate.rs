@@ -10,7 +10,7 @@ use crate::kernel::inode::Inode;
 use crate::kernel::offset::offset;
 use crate::kernel::read::Typed;
 use crate::kernel::scratch::Scratch;
-use crate::kernel::slot::Slot;
+use crate::place::slot_of;
 
 /// An inode that changes.
 pub struct Changing {
@@ -75,8 +75,8 @@ impl Place {
         if within == 0 {
             return None;
         }
-        let beside = if noted { class_within(within) } else { UNKNOWN };
         let owner = scratch.owner();
+        let beside = if noted { class_within(owner, within) } else { UNKNOWN };
         let class = match beside {
             UNKNOWN if directory => {
                 let (number, generation) =
@@ -98,8 +98,8 @@ pub const UNKNOWN: u32 = u32::MAX;
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn class_within(directory: u64) -> u32 {
-    let Some(slot) = Slot::current() else { return UNKNOWN };
+extern "C" fn class_within(owner: u32, directory: u64) -> u32 {
+    let Some(slot) = slot_of(owner) else { return UNKNOWN };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;

@@ -17,7 +17,6 @@ use crate::kernel::inode::{Inode, is_block_device, is_device};
 use crate::kernel::maps::{self, ModifyKey};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
 use crate::kernel::task::{self, Current};
 use crate::place;
 
@@ -46,7 +45,8 @@ pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn record_noted(owner: u32, index: u32) -> u32 {
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
     let entry = slot.entry(index);
     scratch.restart();
     place::describe(owner, entry.inode, entry.dentry);

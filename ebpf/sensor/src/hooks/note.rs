@@ -49,7 +49,9 @@ pub fn note(
     slot.count += 1;
     if place.class != class::MUTABLE {
         slot.kept += 1;
-        slot.root = entry.root;
+        if place.class == class::PROTECT || slot.protected == 0 {
+            slot.root = entry.root;
+        }
         slot.protected += u32::from(place.class == class::PROTECT);
     }
     if renames && directory {
@@ -64,7 +66,8 @@ pub fn note(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn note_others(owner: u32, inode: u64) -> u32 {
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner), Slot::current()) else { return 0 };
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
     let first = slot.count.wrapping_sub(1);
     if slot.entry(first).described == 0 {
         return 0;

@@ -64,15 +64,15 @@ pub fn may_change(operation: u8, flags: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn opened(count: u32) -> u32 {
-    let slot = if count == 0 { None } else { Slot::current() };
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
+    let slot = if count == 0 { None } else { scratch.slot() };
     if scratch.result() < 0 {
         return claimed(scratch, outcome::REFUSED);
     }
     match slot {
         Some(slot) => {
             record(scratch, Some(&mut *slot));
-            use_up(slot);
+            use_up(scratch, slot);
         }
         None => record(scratch, None),
     }
@@ -96,7 +96,7 @@ fn record(scratch: &mut Scratch, slot: Option<&mut Slot>) {
         }
         return;
     };
-    if inode == 0 || is_touched(inode) == 0 {
+    if inode == 0 || is_touched(owner::SYS_EXIT, inode) == 0 {
         if slot.kept != 0 {
             create::record(scratch, slot);
             scratch.restart();
@@ -108,7 +108,7 @@ fn record(scratch: &mut Scratch, slot: Option<&mut Slot>) {
     }
     write(scratch.owner(), file.0, TOUCHED);
     let made = mode & FMODE_CREATED != 0;
-    place::explain(inode, if made { Dentry(dentry).parent().inode() } else { 0 });
+    place::explain(owner::SYS_EXIT, inode, if made { Dentry(dentry).parent().inode() } else { 0 });
 }
 
 /// The call has changed no inode: the file was there.

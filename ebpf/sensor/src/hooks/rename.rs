@@ -25,7 +25,7 @@ use crate::place;
 #[inline(never)]
 pub extern "C" fn renamed(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    match Evidence::of(count) {
+    match Evidence::of(scratch, count) {
         Evidence::None => {
             let sure = place::unproven(scratch);
             named_by_caller(scratch, class::KEEP, sure);
@@ -33,7 +33,7 @@ pub extern "C" fn renamed(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            use_up(slot);
+            use_up(scratch, slot);
         }
     }
     0
@@ -63,9 +63,9 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn look_again() -> u32 {
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner::SYS_EXIT), Slot::current()) else {
-        return TOUCHED as u32 | (TOUCHED as u32) << 8;
-    };
+    let nobody = TOUCHED as u32 | (TOUCHED as u32) << 8;
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return nobody };
+    let Some(slot) = scratch.slot() else { return nobody };
     slot.moved = TOUCHED as u32;
     slot.replaced = TOUCHED as u32;
     for index in 0..TOUCHED as u32 {
@@ -73,12 +73,14 @@ extern "C" fn look_again() -> u32 {
             break;
         }
         let entry = slot.entry(index);
-        // A layer of an overlay that is watched.
-        if entry.root != slot.root {
-            continue;
-        }
         entry.look_again(scratch);
         if entry.now == now::STAYS {
+            continue;
+        }
+        // Whichever file system it lies on.
+        lost_name(entry);
+        // A layer of an overlay that is watched.
+        if entry.root != slot.root {
             continue;
         }
         if entry.now == now::MOVED && slot.moved >= TOUCHED as u32 {
@@ -98,12 +100,11 @@ extern "C" fn look_again() -> u32 {
 #[inline(always)]
 fn explain(slot: &mut Slot, index: u32) {
     let entry = slot.entry(index);
-    lost_name(entry);
     let (inode, before) = (entry.inode, entry.parent_inode);
     let elsewhere = if entry.parent_now == entry.parent { 0 } else { entry.parent_now };
-    place::explain(inode, before);
+    place::explain(owner::SYS_EXIT, inode, before);
     if elsewhere != 0 {
-        place::explain(Dentry(elsewhere).inode(), 0);
+        place::explain(owner::SYS_EXIT, Dentry(elsewhere).inode(), 0);
     }
 }
 

@@ -30,6 +30,7 @@ use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, Touched};
 use crate::kernel::task::{self, Current};
+use crate::place::slot_of;
 
 /// Where x32's own block of calls begins.
 const X32_FIRST: i64 = FIRST as i64;
@@ -143,11 +144,11 @@ fn unknown(entry: u8, number: i64) {
 
 #[inline(always)]
 fn finished(scratch: &mut Scratch, operation: u8) {
-    let (count, moving) = if operation <= op::LAST_NOTED { noted() } else { (0, 0) };
+    let (count, moving) = if operation <= op::LAST_NOTED { noted(scratch) } else { (0, 0) };
     if !scratch.failed() {
         act(scratch, count);
     } else if count != 0 {
-        the_rest();
+        the_rest(scratch.owner());
     } else if REFUSALS.contains(&scratch.result()) {
         if maps::may_be_refused(&task::exec_key(Current::get().typed())) {
             act(scratch, 0);
@@ -163,8 +164,8 @@ fn finished(scratch: &mut Scratch, operation: u8) {
 
 /// Entries in the thread's slot, and whether the generation is odd because of it.
 #[inline(always)]
-fn noted() -> (u32, u32) {
-    match Slot::current() {
+fn noted(scratch: &mut Scratch) -> (u32, u32) {
+    match scratch.find_slot() {
         Some(slot) => {
             let moving = slot.moving;
             slot.moving = 0;
@@ -216,13 +217,13 @@ pub enum Evidence {
 impl Evidence {
     /// `count`: entries in the thread's slot.
     #[inline(always)]
-    pub fn of(count: u32) -> Self {
+    pub fn of(scratch: &Scratch, count: u32) -> Self {
         if count == 0 {
             return Self::None;
         }
-        match Slot::current() {
+        match scratch.slot() {
             Some(slot) if slot.kept == 0 => {
-                Slot::remove();
+                slot.free();
                 maps::count(counter::IGNORED);
                 Self::Ignored
             }
@@ -234,11 +235,11 @@ impl Evidence {
 
 /// A record was made of the call: the slot is free again, behind what the record does not name.
 #[inline(always)]
-pub fn use_up(slot: &mut Slot) {
+pub fn use_up(scratch: &Scratch, slot: &mut Slot) {
     if slot.kept == 0 {
         slot.free();
     } else {
-        the_rest();
+        the_rest(scratch.owner());
     }
 }
 
@@ -247,16 +248,16 @@ pub fn use_up(slot: &mut Slot) {
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn the_rest() -> u32 {
-    let Some(slot) = Slot::current() else { return 0 };
+extern "C" fn the_rest(owner: u32) -> u32 {
+    let Some(slot) = slot_of(owner) else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
         }
         if slot.entry(index).class != class::MUTABLE {
-            modify::record_noted(owner::SYS_EXIT, index);
+            modify::record_noted(owner, index);
         }
     }
-    Slot::remove();
+    slot.free();
     0
 }

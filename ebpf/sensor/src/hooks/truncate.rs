@@ -20,14 +20,14 @@ use crate::place;
 #[inline(never)]
 pub extern "C" fn truncated(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    match Evidence::of(count) {
+    match Evidence::of(scratch, count) {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             let class = slot.strictest();
             let inode = place::describe_changed(scratch, slot);
             finish(scratch, class, outcome::SUCCESS);
-            place::explain(inode, 0);
-            use_up(slot);
+            place::explain(owner::SYS_EXIT, inode, 0);
+            use_up(scratch, slot);
         }
         Evidence::None => {
             let sure = place::unproven(scratch);

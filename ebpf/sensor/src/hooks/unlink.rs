@@ -31,7 +31,7 @@ const AT_REMOVEDIR: u64 = 0x200;
 #[inline(never)]
 pub extern "C" fn unlinked(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    match Evidence::of(count) {
+    match Evidence::of(scratch, count) {
         Evidence::None => {
             let sure = place::unproven(scratch);
             named_by_caller(scratch, 0, class::KEEP, sure);
@@ -39,7 +39,7 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
         Evidence::Ignored => {}
         Evidence::Slot(slot) => {
             record(scratch, slot);
-            use_up(slot);
+            use_up(scratch, slot);
         }
     }
     0
@@ -51,17 +51,16 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
     let class = slot.strictest();
     let victim = find_victim(removes_directory(scratch).into());
     if victim >= TOUCHED as u32 {
-        let directory = place::touched_directory();
+        let directory = place::touched_directory(owner::SYS_EXIT);
         named_by_caller(scratch, directory, class, outcome::SUCCESS);
-        place::explain(Dentry(directory).inode(), 0);
+        place::explain(owner::SYS_EXIT, Dentry(directory).inode(), 0);
         return;
     }
     place::describe_noted(scratch.owner(), victim);
     finish(scratch, class, outcome::SUCCESS);
     let entry = slot.entry(victim);
-    lost_name(entry);
     let (inode, directory) = (entry.inode, entry.parent_inode);
-    place::explain(inode, directory);
+    place::explain(owner::SYS_EXIT, inode, directory);
 }
 
 /// The number of the thread's entry that lost its name; TOUCHED = none. A global function, see
@@ -71,7 +70,8 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
 #[inline(never)]
 extern "C" fn find_victim(directory: u32) -> u32 {
     let nobody = TOUCHED as u32;
-    let (Some(scratch), Some(slot)) = (Scratch::of(owner::SYS_EXIT), Slot::current()) else { return nobody };
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return nobody };
+    let Some(slot) = scratch.slot() else { return nobody };
     let mut victim = nobody;
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
@@ -79,14 +79,18 @@ extern "C" fn find_victim(directory: u32) -> u32 {
         }
         let entry = slot.entry(index);
         let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
-        // Of several names it is the one that is not there any more.
-        if entry.described == HAS_OTHERS {
+        if entry.described == HAS_OTHERS || (entry.described != 0 && entry.marked != 0) {
             entry.look_again(scratch);
-            if entry.now != now::GONE {
+            if entry.now != now::STAYS {
+                // Whether the call names it or not: a layer of an overlay may be a policy root itself.
+                lost_name(entry);
+            }
+            // Of several names it is the one that is not there any more.
+            if entry.described == HAS_OTHERS && entry.now != now::GONE {
                 continue;
             }
         }
-        if fits && is_touched(entry.parent_inode) != 0 {
+        if fits && is_touched(owner::SYS_EXIT, entry.parent_inode) != 0 {
             victim = index;
         }
     }

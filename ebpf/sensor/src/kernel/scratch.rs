@@ -18,7 +18,7 @@ use graven_abi::{overflow, path};
 
 use super::name;
 use super::read::{at, cast, casts, into};
-use super::slot::Touched;
+use super::slot::{self, Slot, Touched};
 
 /// Room for a header and the largest fixed part (rename).
 pub const FIXED: usize = 352;
@@ -53,7 +53,10 @@ impl Block {
     }
 }
 
-/// The block that was read last, and where from in this run; 0 = nowhere.
+/// Where no struct lies.
+const NOWHERE: u64 = u64::MAX;
+
+/// The block that was read last, and where from in this run, or [`NOWHERE`].
 #[repr(C)]
 struct LastRead {
     from: u64,
@@ -85,7 +88,8 @@ pub struct Scratch {
     tail: u32,
     path_start: u32,
     owner: u32,
-    padding: u32,
+    /// Number of the current thread's slot.
+    slot: u32,
     call: Call,
     facts: path::Inode,
     overflow: overflow::Key,
@@ -146,8 +150,9 @@ impl Scratch {
         let scratch = Self::of(owner)?;
         scratch.restart();
         scratch.owner = owner;
-        scratch.block.from = 0;
-        scratch.top.from = 0;
+        scratch.set_slot(slot::NONE);
+        scratch.block.from = NOWHERE;
+        scratch.top.from = NOWHERE;
         Some(scratch)
     }
 
@@ -222,6 +227,35 @@ impl Scratch {
     pub fn owner(&self) -> u32 {
         // SAFETY: a field of a live value; volatile, so that it is a plain number to the verifier.
         unsafe { core::ptr::read_volatile(&raw const self.owner) }
+    }
+
+    /// The current thread's slot, once [`Self::find_slot`] has found or [`Self::open_slot`] has opened it. Looked up
+    /// by its number, since it is asked for again and again.
+    #[inline(always)]
+    pub fn slot(&self) -> Option<&'static mut Slot> {
+        // SAFETY: as for `owner`.
+        Slot::of(unsafe { core::ptr::read_volatile(&raw const self.slot) })
+    }
+
+    #[inline(always)]
+    fn set_slot(&mut self, number: u32) {
+        // SAFETY: as for `owner`.
+        unsafe { core::ptr::write_volatile(&raw mut self.slot, number) }
+    }
+
+    /// The current thread's slot, if it has changed anything.
+    #[inline(always)]
+    pub fn find_slot(&mut self) -> Option<&'static mut Slot> {
+        self.set_slot(Slot::find());
+        self.slot()
+    }
+
+    /// A free one for the current thread, which has none; none when there are too many.
+    #[cfg(not(feature = "counted"))]
+    #[inline(always)]
+    pub fn open_slot(&mut self) -> Option<&'static mut Slot> {
+        self.set_slot(Slot::open());
+        self.slot()
     }
 
     /// Begins another record with an empty tail.

@@ -96,6 +96,9 @@ static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SLOTS, 0);
 /// Slots that a thread may have: with this many, and no more than a tenth of all taken, one in ten thousand finds none.
 const PROBES: u32 = 4;
 
+/// Instead of a slot's number: the thread has none.
+pub const NONE: u32 = u32::MAX;
+
 const _: () = assert!(MAX_SLOTS.is_power_of_two());
 
 /// The current thread's number, which no other thread has while it lives. Thread 0, the idle one, changes nothing.
@@ -104,48 +107,51 @@ fn me() -> u64 {
     Current::get().thread().into()
 }
 
-/// The slots of a thread.
+/// Numbers of the slots that a thread may have.
 #[inline(always)]
-fn probe(owner: u64, number: u32) -> Option<&'static mut Slot> {
+fn numbers(owner: u64) -> impl Iterator<Item = u32> {
     // Neighbouring threads are far from each other (Knuth's multiplicative hash).
     let first = (owner as u32).wrapping_mul(2_654_435_761) >> 16;
-    let slot = SLOTS.get_ptr_mut((first + number) & (MAX_SLOTS - 1))?;
-    // SAFETY: a live map value. Only the thread in `owner` uses what is in it.
-    unsafe { slot.as_mut() }
+    (0..PROBES).map(move |number| (first + number) & (MAX_SLOTS - 1))
 }
 
 impl Slot {
-    /// The current thread's, if it has changed anything.
+    /// The one of this number; none for [`NONE`].
     #[inline(always)]
-    pub fn current() -> Option<&'static mut Self> {
-        let me = me();
-        for number in 0..PROBES {
-            if let Some(slot) = probe(me, number)
-                && slot.held_by() == me
-            {
-                return Some(slot);
-            }
-        }
-        None
+    pub fn of(number: u32) -> Option<&'static mut Self> {
+        // SAFETY: a live map value. Only the thread in `owner` uses what is in it.
+        unsafe { SLOTS.get_ptr_mut(number)?.as_mut() }
     }
 
-    /// A free one for the current thread, which has none; none when there are too many.
+    /// The number of the current thread's, if it has changed anything; else [`NONE`].
+    #[inline(always)]
+    pub fn find() -> u32 {
+        let me = me();
+        for number in numbers(me) {
+            if Self::of(number).is_some_and(|slot| slot.held_by() == me) {
+                return number;
+            }
+        }
+        NONE
+    }
+
+    /// The number of a free one for the current thread, which has none; [`NONE`] when there are too many.
     #[cfg(not(feature = "counted"))]
     #[inline(always)]
-    pub fn open() -> Option<&'static mut Self> {
+    pub fn open() -> u32 {
         let me = me();
-        for number in 0..PROBES {
-            if let Some(slot) = probe(me, number)
+        for number in numbers(me) {
+            if let Some(slot) = Self::of(number)
                 && slot.take(me)
             {
                 slot.count = 0;
                 slot.kept = 0;
                 slot.protected = 0;
                 slot.moving = 0;
-                return Some(slot);
+                return number;
             }
         }
-        None
+        NONE
     }
 
     #[inline(always)]
@@ -186,14 +192,6 @@ impl Slot {
     }
 
     /// What it held is used up, or the thread ends. The slot must not be touched after this.
-    #[inline(always)]
-    pub fn remove() {
-        if let Some(slot) = Self::current() {
-            slot.free();
-        }
-    }
-
-    /// The same, of one that is known.
     #[inline(always)]
     pub fn free(&mut self) {
         // SAFETY: as above.
