@@ -35,7 +35,7 @@ pub struct Acted {
     pub user: u32,
     /// Which ran this program.
     pub program: PathBuf,
-    /// What it was told, for messages.
+    /// Which process it is and what it was told, for messages.
     pub said: String,
     /// What it told, where its standard output was a pipe.
     pub told: Vec<u8>,
@@ -162,6 +162,7 @@ impl Actor {
         }
         ensure!(output.status.success(), "{said}: {} {words}", output.status);
         let user = self.user.unwrap_or_else(|| rustix::process::getuid().as_raw());
+        let said = format!("process {pid}: {said}");
         Ok(Attempt::Made(Acted { pid, user, program, said, told: output.stdout }))
     }
 }

@@ -152,7 +152,7 @@ impl Record {
             "no first ancestor: {said:#}"
         );
         // Of a process whose start was not seen nobody says a program that it may not have run.
-        missing::found(format_args!("the program of {said:#}"), is_known.then_some(()))
+        missing::found(format_args!("the program of process {}", acted.pid), is_known.then_some(()))
     }
 }
 
@@ -274,19 +274,13 @@ impl Expected {
     /// Everything that must be true of the record.
     pub fn is(&self, record: &Record, acted: &Acted) -> Result<()> {
         let said = &record.0;
-        ensure!(record.kind() == self.kind, "{}: not {}: {said:#}", acted.said, self.kind);
-        ensure!(record.class() == self.class, "{}: not of class {}: {said:#}", acted.said, self.class);
+        self.is_of_this_kind(record, acted)?;
         let is_claimed = self.outcome == "success" && record.text("/unmapped/outcome") == "reported";
         if is_claimed && sight::of_changes() {
-            // What would confirm it: the name and the verdict are of what the caller said.
-            return missing::found(format_args!("{}: what confirms {said:#}", acted.said), None);
+            // The name, what is read from the inode and the verdict are of what the caller said.
+            let confirms = missing::found(format_args!("{}: what confirms {said:#}", acted.said), None);
+            return missing::all([record.is_by(acted), confirms]);
         }
-        let activity = record.number("/activity_id");
-        ensure!(activity == Some(self.activity), "{}: not activity {}: {said:#}", acted.said, self.activity);
-        ensure!(
-            record.number("/type_uid") == Some(self.class * 100 + self.activity),
-            "wrong type_uid: {said:#}"
-        );
         if let Some(path) = &self.path {
             ensure!(record.path() == *path, "{}: not of {}: {said:#}", acted.said, path.display());
         }
@@ -294,10 +288,6 @@ impl Expected {
             ensure!(record.result() == *result, "{}: not to {}: {said:#}", acted.said, result.display());
         }
         self.is_as_sure(record, acted)?;
-        if let Some((entry, call)) = &self.call {
-            let by = (record.text("/unmapped/entry"), record.text("/unmapped/call"));
-            ensure!(by == (*entry, call.as_str()), "{}: not by {entry} {call}: {said:#}", acted.said);
-        }
         for (pointer, value) in &self.details {
             let found = said.pointer(pointer).unwrap_or(&Value::Null);
             ensure!(found == value, "{}: {pointer} is not {value}: {said:#}", acted.said);
@@ -306,6 +296,24 @@ impl Expected {
             true => record.is_violation_by(acted, RULE),
             false => record.is_by(acted),
         }
+    }
+
+    /// What is true whoever's word the name is.
+    fn is_of_this_kind(&self, record: &Record, acted: &Acted) -> Result<()> {
+        let said = &record.0;
+        ensure!(record.kind() == self.kind, "{}: not {}: {said:#}", acted.said, self.kind);
+        ensure!(record.class() == self.class, "{}: not of class {}: {said:#}", acted.said, self.class);
+        let activity = record.number("/activity_id");
+        ensure!(activity == Some(self.activity), "{}: not activity {}: {said:#}", acted.said, self.activity);
+        ensure!(
+            record.number("/type_uid") == Some(self.class * 100 + self.activity),
+            "wrong type_uid: {said:#}"
+        );
+        if let Some((entry, call)) = &self.call {
+            let by = (record.text("/unmapped/entry"), record.text("/unmapped/call"));
+            ensure!(by == (*entry, call.as_str()), "{}: not by {entry} {call}: {said:#}", acted.said);
+        }
+        Ok(())
     }
 
     /// The outcome, and whose word the name is.

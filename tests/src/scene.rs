@@ -156,7 +156,7 @@ fn alike(records: &[Record], acted: &Acted, expected: &[Expected]) -> Result<()>
     let (count, wanted) = (own.len(), expected.len());
     if count < wanted {
         let said = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-        return Err(Missing { said, count: wanted - count }.into());
+        return Err(Missing::new(said, wanted - count).into());
     }
     ensure!(count == wanted, "{}: {count} records and not {wanted}:\n{}", acted.said, shown());
     missing::all(own.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)))

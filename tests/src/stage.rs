@@ -107,7 +107,7 @@ impl Stage {
     pub fn or_lost(&self, begin: Moment, compared: Result<()>) -> Result<()> {
         let Err(error) = compared else { return Ok(()) };
         let Some(missing) = error.downcast_ref::<Missing>() else { return Err(error) };
-        let least = missing.count as u64;
+        let least = missing.count() as u64;
         let counted =
             until_within(COUNTED, "a loss", || Ok(Some(self.skipped(begin)?).filter(|runs| *runs >= least)));
         let Ok(runs) = counted else { return Err(error) };

@@ -88,7 +88,7 @@ impl Request {
         let (count, wanted) = (said.len(), self.said.len());
         if count < wanted {
             let text = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-            return Err(Missing { said: text, count: 1 }.into());
+            return Err(Missing::new(text, wanted - count).into());
         }
         ensure!(
             count == wanted,
