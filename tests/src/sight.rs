@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::programs::{self, AGENT};
@@ -24,12 +24,28 @@ pub fn of_changes() -> bool {
 
 /// True when the sensor is told what requests of io_uring are about (from 6.1 on). Else only that there are some.
 pub fn of_requests() -> Result<bool> {
+    Ok(running()? >= (6, 1))
+}
+
+/// True when the kernel may skip a run of the sensor's programs because another was preempted (from 7.0 on). Before, it
+/// skips only what would enter itself, which the sensor never does, and 5.10 does not even count that: a run that is
+/// missing there is a fault of the sensor.
+pub fn may_skip() -> Result<bool> {
+    Ok(running()? >= SKIPS_FROM)
+}
+
+/// See [`may_skip`].
+const SKIPS_FROM: (u32, u32) = (7, 0);
+
+/// Major and minor number of the running kernel.
+fn running() -> Result<(u32, u32)> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 1)),
-        _ => bail!("kernel release {release} has no number"),
-    }
+    numbers(&release).with_context(|| format!("kernel release {release} has no number"))
+}
+
+fn numbers(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// Whether this kernel gives such a record at all.
@@ -42,4 +58,19 @@ fn witnessed() -> Result<bool> {
     let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
     let report: Value = serde_json::from_str(ended.text()?)?;
     report["witnessed"].as_bool().context("doctor does not say whether changes are witnessed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_of_all_distributions_skip_from_7_0_on_and_no_earlier() {
+        let skips = |release| numbers(release).map(|numbers| numbers >= SKIPS_FROM);
+        assert_eq!(skips("5.10.0-46-cloud-amd64"), Some(false));
+        assert_eq!(skips("6.18.44-fc-v657"), Some(false));
+        assert_eq!(skips("7.0-rc3"), Some(true));
+        assert_eq!(skips("10.1.0"), Some(true));
+        assert_eq!(skips("next"), None);
+    }
 }

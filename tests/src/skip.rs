@@ -1,6 +1,8 @@
 //! What cannot run here says so.
 
-use anyhow::Error;
+use anyhow::{Error, Result, ensure};
+
+use crate::sight;
 
 /// True, with the line that `tests/skips.toml` must list, when the suite needs root and has it not.
 pub fn needs_root(suite: &str) -> bool {
@@ -21,9 +23,11 @@ pub fn is_refused(suite: &str, error: &Error) -> bool {
     refused
 }
 
-/// What the kernel skipped, as kernels from 7.0 on do under load, cannot be looked at.
-pub fn say_losses(runs: u64) {
+/// What the kernel skipped cannot be looked at. A kernel that may skip nothing has lost it, which is a failure.
+pub fn say_losses(runs: u64) -> Result<()> {
+    ensure!(sight::may_skip()?, "{runs} runs of the sensor's programs were skipped before Linux 7.0");
     say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
+    Ok(())
 }
 
 /// Leaves something out.

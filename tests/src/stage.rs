@@ -14,7 +14,7 @@ use crate::moment::Moment;
 use crate::place::{Ground, Place};
 use crate::record::Record;
 use crate::wait::{until, until_within};
-use crate::{skip, words};
+use crate::{sight, skip, words};
 
 /// Both, running.
 #[derive(Debug)]
@@ -107,12 +107,14 @@ impl Stage {
     pub fn or_lost(&self, begin: Moment, compared: Result<()>) -> Result<()> {
         let Err(error) = compared else { return Ok(()) };
         let Some(missing) = error.downcast_ref::<Missing>() else { return Err(error) };
+        if !sight::may_skip()? {
+            return Err(error);
+        }
         let least = missing.count() as u64;
         let counted =
             until_within(COUNTED, "a loss", || Ok(Some(self.skipped(begin)?).filter(|runs| *runs >= least)));
         let Ok(runs) = counted else { return Err(error) };
-        skip::say_losses(runs);
-        Ok(())
+        skip::say_losses(runs)
     }
 
     /// How often a program of the sensor was skipped since then, as the log has it now.

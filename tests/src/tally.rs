@@ -57,10 +57,8 @@ impl Tally {
     }
 
     /// From 7.0 on the kernel skips runs under load, which are no lack of room.
-    pub fn say_skipped(&self) {
-        if self.skipped > 0 {
-            skip::say_losses(self.skipped);
-        }
+    pub fn say_skipped(&self) -> Result<()> {
+        if self.skipped > 0 { skip::say_losses(self.skipped) } else { Ok(()) }
     }
 
     fn sum(&self) -> u64 {

@@ -39,6 +39,7 @@ fn what_eight_writers_do_on_one_processor_is_recorded_or_counted() -> Result<()>
         for (folder, child) in &writers {
             let tally = Tally::until_complete(stage, folder, child.id(), FILES)?;
             println!("{}: {tally:?}", folder.display());
+            tally.say_skipped()?;
         }
         Ok(())
     })

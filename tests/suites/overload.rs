@@ -79,7 +79,7 @@ fn flood(scene: &mut Scene<'_>) -> Result<()> {
     for folder in &folders {
         let tally = Tally::until_complete(scene.stage(), folder, acted.pid, files)?;
         lost += tally.lost;
-        tally.say_skipped();
+        tally.say_skipped()?;
     }
     // On one processor the agent runs only when the flood does not.
     if std::thread::available_parallelism()?.get() > 1 {
@@ -123,7 +123,7 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
         for (acted, folder) in [(&by_root, &ours), (&by_nobody, &theirs), (&guest, &theirs)] {
             let tally = Tally::until_complete(scene.stage(), folder, acted.pid, EACH)?;
             println!("{}: {tally:?}", folder.display());
-            tally.say_skipped();
+            tally.say_skipped()?;
             if acted.pid == by_nobody.pid || acted.pid == guest.pid {
                 ensure!(tally.lost > 0, "nothing was lost while nobody read: {tally:?}");
             }
