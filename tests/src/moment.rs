@@ -22,3 +22,13 @@ impl Moment {
         ["--since".to_owned(), format!("{}s", ago.as_secs())]
     }
 }
+
+/// When a test began, and what the log had as skipped by then: that excuses nothing in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// When.
+    pub moment: Moment,
+    /// Runs of the sensor's programs that the log already had as skipped. A loss is told up to a second after it
+    /// happened, so one just before the test may still count as the test's.
+    pub skipped: u64,
+}

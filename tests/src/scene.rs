@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::actor::{Acted, Actor, Attempt};
 use crate::missing::{self, Missing};
-use crate::moment::Moment;
+use crate::moment::Begin;
 use crate::place::Ground;
 use crate::record::{Expected, Record};
 use crate::sight;
@@ -25,7 +25,7 @@ macro_rules! words {
 #[derive(Debug)]
 pub struct Scene<'a> {
     stage: &'a Stage,
-    begin: Moment,
+    begin: Begin,
     folder: PathBuf,
     actor: Actor,
     expected: Vec<(Acted, Vec<Expected>)>,
@@ -39,7 +39,7 @@ impl<'a> Scene<'a> {
 
     /// The same below any folder.
     pub fn below(stage: &'a Stage, folder: &Path, name: &str, actor: &Actor) -> Result<Self> {
-        let (begin, folder) = (Moment::now(), folder.join(name));
+        let (begin, folder) = (stage.begin()?, folder.join(name));
         std::fs::create_dir(&folder)?;
         std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
         Ok(Self { stage, begin, folder, actor: actor.clone(), expected: Vec::new() })
@@ -129,7 +129,7 @@ impl<'a> Scene<'a> {
 
     /// What was recorded since the scene began, of whatever process, with these filters.
     pub fn records(&self, filters: &[OsString]) -> Result<Vec<Record>> {
-        self.stage.since(self.begin, filters)
+        self.stage.since(self.begin.moment, filters)
     }
 
     /// Compares with the records there are.

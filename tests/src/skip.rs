@@ -23,8 +23,9 @@ pub fn is_refused(suite: &str, error: &Error) -> bool {
     refused
 }
 
-/// What the kernel skipped cannot be looked at. A kernel that may skip nothing has lost it, which is a failure.
-pub fn say_losses(runs: u64) -> Result<()> {
+/// What is missing because the kernel skipped so many runs cannot be looked at. On a kernel that may skip none it is a
+/// failure.
+pub fn say_losses(runs: usize) -> Result<()> {
     ensure!(sight::may_skip()?, "{runs} runs of the sensor's programs were skipped before Linux 7.0");
     say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
     Ok(())

@@ -1,8 +1,11 @@
 //! A central log and an agent that watches one directory, and questions about what they recorded.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -10,7 +13,7 @@ use anyhow::{Result, ensure};
 use crate::agent::{self, Agent};
 use crate::central::Central;
 use crate::missing::Missing;
-use crate::moment::Moment;
+use crate::moment::{Begin, Moment};
 use crate::place::{Ground, Place};
 use crate::record::Record;
 use crate::wait::{until, until_within};
@@ -27,6 +30,8 @@ pub struct Stage {
     /// A protected directory on another file system, and the folder it is in.
     memory: Option<(PathBuf, Place)>,
     fences: AtomicU64,
+    /// Runs that were skipped and have excused something, by their number in the log.
+    excuses: Mutex<BTreeSet<u64>>,
     place: Place,
 }
 
@@ -59,7 +64,8 @@ impl Stage {
         roots.extend(memory.iter().map(|(folder, _)| folder.as_path()));
         roots.extend(more);
         let agent = Agent::prepare(&place.join("agent"), &central.url(), &agent::policy_of(&roots))?;
-        let mut stage = Self { central, agent, watched, memory, fences: AtomicU64::new(0), place };
+        let (fences, excuses) = (AtomicU64::new(0), Mutex::default());
+        let mut stage = Self { central, agent, watched, memory, fences, excuses, place };
         stage.agent.enrol(&stage.central)?;
         stage.agent.run()?;
         Ok(stage)
@@ -101,25 +107,37 @@ impl Stage {
         self.central.events(&[&begin.since().map(OsString::from), filters].concat())
     }
 
+    /// A test begins.
+    pub fn begin(&self) -> Result<Begin> {
+        let moment = Moment::now();
+        let skipped = if sight::may_skip()? { self.skipped()? } else { 0 };
+        Ok(Begin { moment, skipped })
+    }
+
     /// What is missing because the kernel skipped a program of the sensor, as kernels from 7.0 on do under load, is
-    /// counted in the log, at least as often: then nothing more can be asked. A record that is there and wrong is never
-    /// excused.
-    pub fn or_lost(&self, begin: Moment, compared: Result<()>) -> Result<()> {
+    /// counted in the log, at least as often since the test began, and each run that was skipped excuses one thing in
+    /// one test: then nothing more can be asked. A record that is there and wrong is never excused.
+    pub fn or_lost(&self, begin: Begin, compared: Result<()>) -> Result<()> {
         let Err(error) = compared else { return Ok(()) };
         let Some(missing) = error.downcast_ref::<Missing>() else { return Err(error) };
         if !sight::may_skip()? {
             return Err(error);
         }
-        let least = missing.count() as u64;
-        let counted =
-            until_within(COUNTED, "a loss", || Ok(Some(self.skipped(begin)?).filter(|runs| *runs >= least)));
-        let Ok(runs) = counted else { return Err(error) };
-        skip::say_losses(runs)
+        let count = missing.count();
+        let used = until_within(COUNTED, "a loss", || {
+            let skipped = begin.skipped..self.skipped()?;
+            let mut excuses = self.excuses.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(use_up(&mut excuses, skipped, count).then_some(()))
+        });
+        if used.is_err() {
+            return Err(error);
+        }
+        skip::say_losses(count)
     }
 
-    /// How often a program of the sensor was skipped since then, as the log has it now.
-    fn skipped(&self, begin: Moment) -> Result<u64> {
-        let losses = self.since(begin, &words!["--kind", "lost"])?;
+    /// How often a program of the sensor was skipped, as the log has it now.
+    pub fn skipped(&self) -> Result<u64> {
+        let losses = self.central.events(&["--kind", "lost"])?;
         let skipped = losses.iter().filter(|record| record.text("/unmapped/loss") == "skipped");
         Ok(skipped.filter_map(|record| record.number("/unmapped/lost")).sum())
     }
@@ -159,4 +177,30 @@ fn protected(place: &Place) -> Result<PathBuf> {
     let folder = place.folder("watched")?;
     std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     Ok(folder)
+}
+
+/// Takes so many of these runs that have excused nothing yet, the first ones: a test that began later cannot use them.
+/// False: there are not so many.
+fn use_up(excuses: &mut BTreeSet<u64>, skipped: Range<u64>, count: usize) -> bool {
+    let unused: Vec<u64> = skipped.filter(|run| !excuses.contains(run)).take(count).collect();
+    let are_enough = unused.len() == count;
+    if are_enough {
+        excuses.extend(unused);
+    }
+    are_enough
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_skipped_excuses_one_thing_in_one_test() {
+        let mut excuses = BTreeSet::new();
+        assert!(!use_up(&mut excuses, 5..7, 3), "there are two");
+        assert!(use_up(&mut excuses, 5..7, 2), "which nobody has used");
+        assert!(!use_up(&mut excuses, 5..7, 1), "and then one has");
+        assert!(!use_up(&mut excuses, 6..7, 1), "whenever one began");
+        assert!(use_up(&mut excuses, 4..9, 3), "those before and after are left");
+    }
 }

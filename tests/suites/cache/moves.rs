@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use graven_tests::chance::Chance;
 use graven_tests::driver::Driver;
 use graven_tests::missing;
-use graven_tests::moment::Moment;
 use graven_tests::shared::on_stage;
 use graven_tests::sight;
 use graven_tests::stage::Stage;
@@ -233,14 +232,14 @@ impl World {
 }
 
 fn run(stage: &Stage, inside: PathBuf, outside: PathBuf, seed: u64) -> Result<()> {
-    let begin = Moment::now();
+    let begin = stage.begin()?;
     let mut world = World::new(inside, outside, seed)?;
     for step in 0..STEPS {
         world.step().with_context(|| format!("step {step} of seed {seed}"))?;
     }
     stage.fence()?;
     let told: BTreeSet<(u64, PathBuf)> = stage
-        .since(begin, &words!["--kind", "create"])?
+        .since(begin.moment, &words!["--kind", "create"])?
         .iter()
         .filter_map(|record| Some((record.pid()?, record.path())))
         .collect();

@@ -6,7 +6,6 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use graven_tests::missing;
-use graven_tests::moment::Moment;
 use graven_tests::shared::on_stage;
 use graven_tests::words;
 
@@ -20,7 +19,7 @@ fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
             let inside = folder.join("shuttle");
             let outside = folder.parent().context("no place beside it")?.join(format!("shuttle-{number}"));
             std::fs::create_dir(&inside)?;
-            let begin = Moment::now();
+            let begin = stage.begin()?;
             let acted =
                 actor()?.act_on(Stdio::piped(), &words!["shuttle", inside, outside, CHANGES.to_string()])?;
             let told = String::from_utf8(acted.told.clone())?;
@@ -28,7 +27,7 @@ fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
             ensure!(!must.is_empty(), "no change was surely made inside");
             stage.fence()?;
             // The kernel reads a name when it writes the record: if the directory has just left, it is the new one.
-            let mut records = stage.since(begin, &words!["--kind", "create"])?;
+            let mut records = stage.since(begin.moment, &words!["--kind", "create"])?;
             records.retain(|record| record.pid() == Some(acted.pid.into()));
             let known: BTreeSet<_> =
                 records.iter().filter_map(|record| record.path().file_name().map(PathBuf::from)).collect();
