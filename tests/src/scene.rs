@@ -50,6 +50,11 @@ impl<'a> Scene<'a> {
         self.stage
     }
 
+    /// When it began.
+    pub fn begin(&self) -> Begin {
+        self.begin
+    }
+
     /// Its directory.
     pub fn folder(&self) -> &Path {
         &self.folder

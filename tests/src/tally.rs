@@ -1,75 +1,99 @@
-//! What was done, what is in the log, and what was counted as lost: `done = recorded + lost`.
+//! What was done, what is in the log, and what was counted as lost: `done = recorded + lost`, but for what the kernel
+//! skipped.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::central::Central;
+use crate::missing::Missing;
+use crate::moment::Begin;
 use crate::record::Record;
-use crate::skip;
+use crate::sight;
 use crate::stage::Stage;
 use crate::wait::until;
+use crate::words;
 
 /// As many as one query shows.
 const LIMIT: &str = "100000";
 
-/// What the log knows of the names that one process made in one directory.
-#[derive(Debug, Default)]
+/// What one process did in one directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// The directory: it holds at most as many names as one query shows.
+    pub folder: &'a Path,
+    /// The process.
+    pub pid: u32,
+    /// Names that it made.
+    pub names: usize,
+}
+
+/// What the log knows of it.
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Names with a record of their own.
     pub recorded: usize,
-    /// Counted in a summary of losses that names this directory and this process.
+    /// Counted in summaries of losses that name this directory and this process.
     pub lost: u64,
-    /// Counted as skipped by the kernel, anywhere: it names no directory.
-    pub skipped: u64,
 }
 
 impl Tally {
-    /// Once all has arrived. `folder` holds at most as many names as one query shows.
-    pub fn of(central: &Central, folder: &Path, pid: u32) -> Result<Self> {
-        let names = names(central, folder, pid)?;
-        let losses = central.events(&["--kind", "lost"])?;
-        let count = |of: &dyn Fn(&&Record) -> bool| {
-            losses.iter().filter(of).filter_map(|record| record.number("/unmapped/lost")).sum()
-        };
-        let here = |record: &&Record| {
-            record.pid() == Some(pid.into())
-                && record.text("/unmapped/event") == "create"
-                && Path::new(record.text("/unmapped/directory")) == folder
-        };
-        let skipped = |record: &&Record| record.text("/unmapped/loss") == "skipped";
-        Ok(Self { recorded: names.len(), lost: count(&here), skipped: count(&skipped) })
-    }
-
-    /// Waits until the log accounts for so many names; a loss is told a while after what was not lost.
-    pub fn until_complete(stage: &Stage, folder: &Path, pid: u32, done: usize) -> Result<Self> {
-        let mut last = Self::default();
+    /// Waits until the log accounts for all that was done in a test; a loss is told a while after what was not lost.
+    /// What the kernel skipped names no directory: it makes up for what is missing in all of them together.
+    pub fn all(stage: &Stage, begin: Begin, done: &[Done<'_>]) -> Result<Vec<Self>> {
+        let mut tallies = vec![Self::default(); done.len()];
         let whole = until("records and losses that make up what was done", || {
-            last = Self::of(&stage.central, folder, pid)?;
-            Ok((last.sum() >= done as u64).then_some(()))
+            for (tally, done) in tallies.iter_mut().zip(done).filter(|(tally, done)| tally.lacks(done) > 0) {
+                *tally = Self::of(stage, begin, done)?;
+            }
+            let skipped = stage.skipped()?.saturating_sub(begin.skipped);
+            Ok((skipped >= lacking(&tallies, done)).then_some(skipped))
         });
-        ensure!(whole.is_ok(), "{done} names were made in {}: {last:?}", folder.display());
-        // A run that was skipped may have been another event's, so of these there may be more.
-        let said = last.recorded as u64 + last.lost;
-        ensure!(said <= done as u64, "more was told than done, which is {done}: {last:?}");
-        Ok(last)
+        for (tally, done) in tallies.iter().zip(done) {
+            let told = tally.told();
+            ensure!(told <= done.names as u64, "{told} are told of {done:?}: {tally:?}");
+        }
+        let skipped = whole.with_context(|| format!("of {done:?} there are {tallies:?}"))?;
+        ensure!(skipped == 0 || sight::may_skip()?, "{skipped} runs were skipped before Linux 7.0");
+        let compared = match usize::try_from(lacking(&tallies, done))? {
+            0 => Ok(()),
+            count => Err(Missing::new(format!("of {done:?} there are {tallies:?}"), count).into()),
+        };
+        stage.or_lost(begin, compared)?;
+        Ok(tallies)
     }
 
-    /// From 7.0 on the kernel skips runs under load, which are no lack of room.
-    pub fn say_skipped(&self) -> Result<()> {
-        if self.skipped > 0 { skip::say_losses(self.skipped) } else { Ok(()) }
+    fn of(stage: &Stage, begin: Begin, done: &Done<'_>) -> Result<Self> {
+        let names = names(&stage.central, done.folder, done.pid)?;
+        let losses = stage.since(begin.moment, &words!["--kind", "lost"])?;
+        let here = |record: &&Record| {
+            record.pid() == Some(done.pid.into())
+                && record.text("/unmapped/event") == "create"
+                && Path::new(record.text("/unmapped/directory")) == done.folder
+        };
+        let lost = losses.iter().filter(here).filter_map(|record| record.number("/unmapped/lost")).sum();
+        Ok(Self { recorded: names.len(), lost })
     }
 
-    fn sum(&self) -> u64 {
-        self.recorded as u64 + self.lost + self.skipped
+    fn told(&self) -> u64 {
+        self.recorded as u64 + self.lost
     }
+
+    fn lacks(&self, done: &Done<'_>) -> u64 {
+        (done.names as u64).saturating_sub(self.told())
+    }
+}
+
+/// How many names the log does not account for. What is told too often of one makes up for nothing of another.
+fn lacking(tallies: &[Tally], done: &[Done<'_>]) -> u64 {
+    tallies.iter().zip(done).map(|(tally, done)| tally.lacks(done)).sum()
 }
 
 /// Names of the records of what a process made in a folder. From the lines for people, which are a tenth of the
 /// work of a record as JSON: there are many.
 fn names(central: &Central, folder: &Path, pid: u32) -> Result<BTreeSet<String>> {
-    let words = crate::words!["--limit", LIMIT, "--kind", "create", "--path", folder];
+    let words = words!["--limit", LIMIT, "--kind", "create", "--path", folder];
     let ended = central.graven("events", &words)?.succeeded()?;
     ensure!(ended.stderr.is_empty(), "{}: {}", ended.said, ended.stderr);
     let (before, after) = (format!("{}/", folder.display()), format!(" by graven-actor[{pid}]"));
@@ -80,4 +104,18 @@ fn names(central: &Central, folder: &Path, pid: u32) -> Result<BTreeSet<String>>
         ensure!(names.insert(name.to_owned()), "twice: {line}");
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_process_is_told_to_have_done_makes_up_for_nothing_of_another() {
+        let done = [3, 5].map(|names| Done { folder: Path::new("/f"), pid: 1, names });
+        let tally = |recorded, lost| Tally { recorded, lost };
+        assert_eq!(lacking(&[tally(2, 1), tally(5, 0)], &done), 0);
+        assert_eq!(lacking(&[tally(2, 0), tally(1, 3)], &done), 2);
+        assert_eq!(lacking(&[tally(4, 9), tally(3, 1)], &done), 1);
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use graven_tests::actor::Actor;
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
-use graven_tests::tally::Tally;
+use graven_tests::tally::{Done, Tally};
 use graven_tests::words;
 
 const SUITE: &str = "contention";
@@ -36,10 +36,10 @@ fn what_eight_writers_do_on_one_processor_is_recorded_or_counted() -> Result<()>
         }
         println!("{} creations in {:?}", WRITERS * FILES, begin.elapsed());
         stage.fence()?;
-        for (folder, child) in &writers {
-            let tally = Tally::until_complete(stage, folder, child.id(), FILES)?;
-            println!("{}: {tally:?}", folder.display());
-            tally.say_skipped()?;
+        let done = writers.iter().map(|(folder, child)| Done { folder, pid: child.id(), names: FILES });
+        let done: Vec<Done<'_>> = done.collect();
+        for tally in Tally::all(stage, scene.begin(), &done)? {
+            println!("{tally:?}");
         }
         Ok(())
     })

@@ -10,7 +10,7 @@ use graven_tests::place::Ground;
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
 use graven_tests::stage::Stage;
-use graven_tests::tally::Tally;
+use graven_tests::tally::{Done, Tally};
 use graven_tests::{sight, skip, words};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -75,12 +75,10 @@ fn flood(scene: &mut Scene<'_>) -> Result<()> {
     println!("{done} creations in {took:?}: {:.0} a second", done as f64 / took.as_secs_f64());
     scene.stage().fence()?;
     println!("in the central log {:?} later", begin.elapsed() - took);
-    let mut lost = 0;
-    for folder in &folders {
-        let tally = Tally::until_complete(scene.stage(), folder, acted.pid, files)?;
-        lost += tally.lost;
-        tally.say_skipped()?;
-    }
+    let made: Vec<Done<'_>> =
+        folders.iter().map(|folder| Done { folder, pid: acted.pid, names: files }).collect();
+    let tallies = Tally::all(scene.stage(), scene.begin(), &made)?;
+    let lost: u64 = tallies.iter().map(|tally| tally.lost).sum();
     // On one processor the agent runs only when the flood does not.
     if std::thread::available_parallelism()?.get() > 1 {
         ensure!(lost == 0, "{lost} of {done} were lost");
@@ -120,13 +118,12 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
         // In the directory of another one.
         let guest = scene.actor().act(&words!["flood", theirs, count, count])?;
         drop(stopped);
-        for (acted, folder) in [(&by_root, &ours), (&by_nobody, &theirs), (&guest, &theirs)] {
-            let tally = Tally::until_complete(scene.stage(), folder, acted.pid, EACH)?;
-            println!("{}: {tally:?}", folder.display());
-            tally.say_skipped()?;
-            if acted.pid == by_nobody.pid || acted.pid == guest.pid {
-                ensure!(tally.lost > 0, "nothing was lost while nobody read: {tally:?}");
-            }
+        let done = [(&by_root, &ours), (&by_nobody, &theirs), (&guest, &theirs)]
+            .map(|(acted, folder)| Done { folder, pid: acted.pid, names: EACH });
+        let tallies = Tally::all(scene.stage(), scene.begin(), &done)?;
+        println!("{tallies:?}");
+        for tally in &tallies[1..] {
+            ensure!(tally.lost > 0, "nothing was lost while nobody read: {tally:?}");
         }
         let losses = scene.stage().central.events(&["--kind", "lost"])?;
         for record in losses.iter().filter(|record| !record.text("/unmapped/directory").is_empty()) {
@@ -154,8 +151,9 @@ fn a_flood_elsewhere_takes_no_room_from_a_protected_place() -> Result<()> {
         scene.actor().act(&words!["flood", elsewhere, "0", count])?;
         let acted = scene.actor().act(&words!["flood", folder, "0", "100"])?;
         drop(stopped);
-        let tally = Tally::until_complete(scene.stage(), &folder, acted.pid, 100)?;
-        ensure!(tally.recorded == 100, "{tally:?}");
+        let done = Done { folder: &folder, pid: acted.pid, names: 100 };
+        let tallies = Tally::all(scene.stage(), scene.begin(), &[done])?;
+        ensure!(tallies.iter().all(|tally| tally.lost == 0), "{tallies:?}");
         Ok(())
     })
 }
