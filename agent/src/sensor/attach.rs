@@ -129,26 +129,31 @@ pub(super) struct Loaded {
     /// The kernel has the inode-time tracepoints.
     pub(super) witnessed: bool,
     pub(super) kernel: Version,
-    /// Why the kernel's memory is read by helpers, though this kernel could let it be loaded.
+    /// Why the kernel's memory is read by helpers, though this kernel could let it be loaded, and the remedy.
     pub(super) uncast: Option<String>,
+    /// Why the kernel did not take the code of a program that can be done without: of each.
+    refused: Vec<String>,
 }
 
-/// Loads the object's maps and data. The kernel's refusals are told apart here.
+/// Loads the object's maps, data and programs. The kernel's refusals are told apart here.
 pub(super) fn load() -> Result<Loaded, SensorError> {
     if !rustix::process::geteuid().is_root() {
         return Err(SensorError::NotRoot);
     }
     let kernel = Version::running();
     let known = offsets::of_running_kernel()?;
-    match load_with(kernel, &known, known.cast) {
-        // Calls of kernel functions need the JIT, which may be off: then memory is read as on older kernels.
-        Err(refused) if known.cast.is_some() => {
-            let loaded = load_with(kernel, &known, None)?;
-            // The verifier's own words fill lines.
-            let why = reason(&refused).lines().next().unwrap_or_default().to_owned();
-            Ok(Loaded { uncast: Some(why), ..loaded })
-        }
-        loaded => loaded,
+    let loaded = load_with(kernel, &known, known.cast);
+    let why = match &loaded {
+        Ok(loaded) => loaded.refused.first().cloned(),
+        Err(error) => code_refused(error),
+    };
+    // Calls of kernel functions need the JIT, which may be off: then memory is read as on older kernels.
+    let Some(why) = why.filter(|_| known.cast.is_some()) else { return loaded };
+    match (loaded, load_with(kernel, &known, None)) {
+        // What is refused either way has another reason.
+        (Ok(cast), Ok(plain)) if plain.refused.len() >= cast.refused.len() => Ok(cast),
+        (Ok(cast), Err(_)) => Ok(cast),
+        (_, plain) => Ok(Loaded { uncast: Some(why), ..plain? }),
     }
 }
 
@@ -172,7 +177,54 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
         program.load().map_err(|source| program_error(name, source))?;
     }
-    Ok(Loaded { ebpf, witnessed, kernel, uncast: None })
+    let refused = load_wanted(&mut ebpf, kernel)?;
+    Ok(Loaded { ebpf, witnessed, kernel, uncast: None, refused })
+}
+
+/// The verifier takes its time: all programs are loaded before the first is attached, so that they begin together.
+/// What can be done without may be refused, which [`attach`] says; here only that its code was.
+fn load_wanted(ebpf: &mut Ebpf, kernel: Version) -> Result<Vec<String>, SensorError> {
+    let btf = kernel_btf()?;
+    let mut refused = Vec::new();
+    for wanted in &WANTED {
+        let loaded = first(programs(wanted, kernel), |(name, on)| {
+            let loaded = load_one(ebpf, &btf, name, on);
+            refused.extend(loaded.as_ref().err().and_then(code_refused));
+            loaded
+        });
+        if wanted.required == Required::Yes {
+            loaded?;
+        }
+    }
+    Ok(refused)
+}
+
+fn kernel_btf() -> Result<Btf, SensorError> {
+    Btf::from_sys_fs().map_err(|_| SensorError::Btf)
+}
+
+/// The kernel's words, and the remedy, when it did not take a program's code: not when it lacks what the program hangs
+/// on, nor when this process lacks rights.
+fn code_refused(error: &SensorError) -> Option<String> {
+    let SensorError::Program { source, .. } = error else { return None };
+    if !matches!(**source, ProgramError::LoadError { .. }) {
+        return None;
+    }
+    // The verifier's own words fill lines.
+    let why = reason(error).lines().next().unwrap_or_default().to_owned();
+    let jit = std::fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").unwrap_or_default();
+    Some(why + remedy(errno(error), jit.trim()))
+}
+
+/// ENOTSUPP (include/linux/errno.h), which has no name outside the kernel: what add_kfunc_call says without the JIT.
+const NOT_SUPPORTED: i32 = 524;
+
+/// What helps against a refusal with this error, where the JIT is set so.
+fn remedy(code: Option<i32>, jit: &str) -> &'static str {
+    match code == Some(NOT_SUPPORTED) || jit == "0" {
+        true => ": turn the BPF JIT on, sysctl net.core.bpf_jit_enable=1",
+        false => "",
+    }
 }
 
 fn table_bytes(tables: &Tables) -> Vec<u8> {
@@ -253,8 +305,8 @@ pub(super) enum Link {
 
 /// Attaches all; what is not required may be refused, with the reason kept.
 pub(super) fn attach(ebpf: &mut Ebpf, kernel: Version) -> Result<(Vec<Hook>, Vec<Link>), SensorError> {
-    let btf = Btf::from_sys_fs().map_err(|_| SensorError::Btf)?;
-    // The verifier takes its time: all are loaded before the first is attached, so that they begin together.
+    let btf = kernel_btf()?;
+    // What is loaded stays; of what was refused it is asked again, why.
     let chosen = WANTED.map(|wanted| {
         let loaded = first(programs(&wanted, kernel), |(name, on)| {
             load_one(ebpf, &btf, name, on).map(|()| (name, on))
@@ -272,6 +324,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, kernel: Version) -> Result<(Vec<Hook>, Vec
                     "the classic tracepoint cannot be used ({}), so the kernel may skip runs, which are counted as lost: mount tracefs at /sys/kernel/tracing",
                     reason(&error)
                 ));
+                // The same code as the other's, which the kernel took.
                 load_one(ebpf, &btf, "sys_exit", On::Btf)?;
                 attach_one(ebpf, "sys_exit", On::Btf).map(|link| ("sys_exit", link))
             }
@@ -316,6 +369,9 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str, on: On) -> Result<()
         }
         On::Classic(..) => {
             let program: &mut TracePoint = program(ebpf, name)?;
+            if program.fd().is_ok() {
+                return Ok(());
+            }
             program.load().map_err(|source| program_error(name, source))
         }
     }
@@ -375,6 +431,20 @@ mod tests {
         assert_eq!(of("6.18.44-fc-v669"), Some(Version(6, 18)));
         assert_eq!(of("7.0-rc3"), Some(Version(7, 0)));
         assert!(of("5.10.1") < of("5.12.0") && of("6.18.1") < of("7.0.0"));
+    }
+
+    #[test]
+    fn the_jit_is_the_remedy_where_it_is_off_or_asked_for_and_nowhere_else() {
+        assert_eq!(remedy(Some(13), "1"), "");
+        assert_eq!(remedy(None, ""), "", "it cannot be read");
+        assert!(remedy(Some(NOT_SUPPORTED), "1").contains("bpf_jit_enable"));
+        assert!(remedy(Some(22), "0").contains("bpf_jit_enable"));
+    }
+
+    #[test]
+    fn what_is_no_refusal_of_code_is_not_tried_without_casts() {
+        assert_eq!(code_refused(&program_error("resolve", ProgramError::NotLoaded)), None);
+        assert_eq!(code_refused(&SensorError::Btf), None);
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
-        let attach::Loaded { mut ebpf, witnessed, kernel, uncast } = attach::load()?;
+        let attach::Loaded { mut ebpf, witnessed, kernel, uncast, .. } = attach::load()?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
@@ -233,7 +233,7 @@ impl Sensor {
                 self.hooks.iter_mut().filter(|hook| hook.name == "sys_exit" && hook.remark.is_none());
             slower.for_each(|hook| {
                 hook.remark = Some(format!(
-                    "each change costs more than it must, because the kernel does not let its memory be loaded ({why}): turn the BPF JIT on, sysctl net.core.bpf_jit_enable=1"
+                    "each change costs more than it must, because the kernel does not let its memory be loaded: {why}"
                 ));
             });
         }
