@@ -9,7 +9,7 @@ use graven_record::text;
 use serde_json::Value;
 
 use crate::actor::Acted;
-use crate::missing;
+use crate::missing::{self, Missing};
 use crate::sight;
 
 /// OCSF's File System Activity.
@@ -334,11 +334,65 @@ impl Expected {
     }
 }
 
+/// Exactly these records are of what a process did. Where some are missing, it is not known which: those that are there
+/// are among what is expected, in its order.
+pub fn alike(records: &[&Record], acted: &Acted, expected: &[&Expected]) -> Result<()> {
+    let shown = || records.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
+    let (count, wanted) = (records.len(), expected.len());
+    let said = || format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
+    ensure!(count <= wanted, "{}", said());
+    if count == wanted {
+        return missing::all(
+            records.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)),
+        );
+    }
+    let mut expected = expected.iter();
+    let present = records.iter().map(|record| {
+        let mut compared = expected.by_ref().map(|expected| expected.is(record, acted));
+        let found =
+            compared.find(|compared| compared.as_ref().err().is_none_or(|error| error.is::<Missing>()));
+        found.with_context(|| format!("{}: none of what is expected here: {:#}", acted.said, record.0))?
+    });
+    missing::all(present.chain([Err(Missing::new(said(), wanted - count).into())]))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn where_records_are_missing_the_others_are_compared_all_the_same() -> Result<()> {
+        let acted = Acted { pid: 7, user: 0, program: "/a".into(), said: String::new(), told: Vec::new() };
+        let own = std::process::id();
+        let record = |kind: &str| {
+            Record(json!({
+                "class_uid": PROCESS, "activity_id": OTHER, "type_uid": PROCESS * 100 + OTHER,
+                "actor": {"process": {
+                    "pid": 7, "user": {"uid": "0"}, "path": "/a",
+                    "parent_process": {"pid": own}, "ancestry": [{"pid": own}, {"pid": 1}],
+                }},
+                "unmapped": {"kind": kind, "outcome": "refused"},
+            }))
+        };
+        let expected = ["a", "b", "c"].map(|kind| Expected::of_process(kind).refused());
+        let compared = |kinds: &[&str]| {
+            let records: Vec<Record> = kinds.iter().map(|kind| record(kind)).collect();
+            alike(&records.iter().collect::<Vec<_>>(), &acted, &expected.each_ref())
+        };
+        compared(&["a", "b", "c"])?;
+        for (kinds, count) in [(&["a", "c"][..], 1), (&["b"], 2), (&[], 3)] {
+            let missing = compared(kinds).err().and_then(|error| error.downcast::<Missing>().ok());
+            ensure!(missing.is_some_and(|missing| missing.count() == count), "{kinds:?}");
+        }
+        for kinds in [&["c", "a"][..], &["a", "x"], &["b", "b"], &["a", "b", "x"], &["a", "b", "c", "c"]] {
+            ensure!(compared(kinds).is_err_and(|error| !error.is::<Missing>()), "{kinds:?}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_path_that_was_escaped_comes_back_as_its_bytes() -> Result<()> {

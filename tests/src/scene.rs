@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::actor::{Acted, Actor, Attempt};
-use crate::missing::{self, Missing};
+use crate::missing;
 use crate::moment::Begin;
 use crate::place::Ground;
-use crate::record::{Expected, Record};
+use crate::record::{self, Expected, Record};
 use crate::sight;
 use crate::stage::Stage;
 
@@ -157,12 +157,5 @@ fn alike(records: &[Record], acted: &Acted, expected: &[Expected]) -> Result<()>
     };
     let own: Vec<&Record> = records.iter().filter(of_process).collect();
     let expected: Vec<&Expected> = expected.iter().filter(|one| sight::sees(one)).collect();
-    let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
-    let (count, wanted) = (own.len(), expected.len());
-    if count < wanted {
-        let said = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-        return Err(Missing::new(said, wanted - count).into());
-    }
-    ensure!(count == wanted, "{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-    missing::all(own.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)))
+    record::alike(&own, acted, &expected)
 }

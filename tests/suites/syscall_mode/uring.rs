@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use graven_tests::actor::{Acted, Attempt};
-use graven_tests::missing::{self, Missing};
+use graven_tests::missing;
 use graven_tests::moment::Moment;
-use graven_tests::record::{Expected, Record, activity};
+use graven_tests::record::{Expected, Record, activity, alike};
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
 use graven_tests::{sight, words};
@@ -85,19 +85,7 @@ impl Request {
         let (changes, said): (Vec<&Record>, Vec<&Record>) =
             own.iter().partition(|record| record.kind() == "modify");
         let shown = || own.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
-        let (count, wanted) = (said.len(), self.said.len());
-        if count < wanted {
-            let text = format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
-            return Err(Missing::new(text, wanted - count).into());
-        }
-        ensure!(
-            count == wanted,
-            "{}: {count} records beside changes and not {wanted}:\n{}",
-            acted.said,
-            shown()
-        );
-        let said =
-            missing::all(said.iter().zip(&self.said).map(|(record, expected)| expected.is(record, acted)));
+        let said = alike(&said, acted, &self.said.iter().collect::<Vec<_>>());
         if !sight::of_changes() {
             return said;
         }
