@@ -74,15 +74,15 @@ fn a_file_that_is_opened_by_its_handle_when_no_name_of_it_is_in_memory_is_record
             return Ok(());
         }
         let records = records(scene, &acted)?;
-        for kind in ["open", "modify"] {
+        missing::all(["open", "modify"].map(|kind| {
             let own = records
                 .iter()
                 .find(|record| record.kind() == kind && record.number("/unmapped/file/inode") == Some(inode));
             let own = missing::found(format_args!("{kind} of inode {inode} in {records:#?}"), own)?;
             ensure!(own.text("/unmapped/outcome") == "success", "{:#}", own.0);
             ensure!(own.0["is_alert"] == true, "{:#}", own.0);
-        }
-        Ok(())
+            Ok(())
+        }))
     })
 }
 
