@@ -42,7 +42,7 @@ pub struct Report {
     kernel: String,
     preemption: String,
     lsm: String,
-    hooks: Vec<Hook>,
+    hooks: Vec<(Hook, Option<u32>)>,
     witnessed: bool,
 }
 
@@ -54,7 +54,7 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
         kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
         preemption: preemption(),
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
-        hooks: sensor.hooks().to_vec(),
+        hooks: sensor.hooks().iter().map(|hook| (hook.clone(), sensor.verified(hook))).collect(),
         witnessed: sensor.witnessed(),
     })
 }
@@ -83,7 +83,7 @@ impl Report {
         let hooks: Vec<Value> = self
             .hooks
             .iter()
-            .map(|hook| json!({"name": hook.name, "program": hook.program, "attached": hook.refused.is_none(), "reason": hook.refused, "remark": hook.remark, "without_it": hook.without}))
+            .map(|(hook, verified)| json!({"name": hook.name, "program": hook.program, "attached": hook.refused.is_none(), "reason": hook.refused, "remark": hook.remark, "without_it": hook.without, "verified": verified}))
             .collect();
         json!({
             "mode": "syscall",
@@ -103,7 +103,7 @@ impl Report {
         writeln!(out, "preemption  {}", self.preemption)?;
         writeln!(out, "lsm         {}", self.lsm)?;
         writeln!(out, "\nhooks")?;
-        for hook in &self.hooks {
+        for (hook, _) in &self.hooks {
             match &hook.refused {
                 None if hook.program == hook.name => writeln!(out, "  attached  {}", hook.name)?,
                 None => writeln!(out, "  attached  {} ({})", hook.name, hook.program)?,

@@ -333,6 +333,8 @@ impl Watch {
                 + lost_here(&self.sealer.lost()),
             ignored: sensor.ignored,
             unrecorded: self.pipeline.ignored(),
+            folded: sensor.folded,
+            refused: sensor.refused,
         }
     }
 

@@ -25,8 +25,15 @@ pub fn policy(protected: &Path) -> String {
 
 /// The same with several.
 pub fn policy_of(protected: &[&Path]) -> String {
-    let protected: Vec<_> = protected.iter().map(|path| format!("\"{}\"", path.display())).collect();
-    let protected = protected.join(", ");
+    policy_but(protected, &[])
+}
+
+/// The same, and within them these are mutable.
+pub fn policy_but(protected: &[&Path], mutable: &[&Path]) -> String {
+    let list = |paths: &[&Path]| {
+        paths.iter().map(|path| format!("\"{}\"", path.display())).collect::<Vec<_>>().join(", ")
+    };
+    let (protected, mutable) = (list(protected), list(&[&[Path::new("/")], mutable].concat()));
     format!(
         r#"schema = 1
 [policy]
@@ -38,7 +45,7 @@ paths = [{protected}]
 severity = "high"
 [[mutable]]
 name = "everything else"
-paths = ["/"]
+paths = [{mutable}]
 [exec]
 otherwise = "high"
 [exec.image]

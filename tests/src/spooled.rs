@@ -73,6 +73,8 @@ impl Tally {
                 "lost": counters.lost,
                 "ignored": counters.ignored,
                 "unrecorded": counters.unrecorded,
+                "folded": counters.folded,
+                "refused": counters.refused,
             })
         });
         serde_json::json!({

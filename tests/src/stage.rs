@@ -50,6 +50,15 @@ impl Stage {
 
     /// The same with more protected directories.
     pub fn guarding(name: &str, more: &[&Path]) -> Result<Self> {
+        Self::set_up(name, more, &[])
+    }
+
+    /// The same with mutable directories below the protected one, which are made.
+    pub fn excepting(name: &str, mutable: &[&str]) -> Result<Self> {
+        Self::set_up(name, &[], mutable)
+    }
+
+    fn set_up(name: &str, more: &[&Path], mutable: &[&str]) -> Result<Self> {
         let place = Place::new(name)?;
         let watched = protected(&place)?;
         let memory = match Ground::at(place.path()) != Ground::Tmpfs
@@ -63,7 +72,11 @@ impl Stage {
         let mut roots = vec![watched.as_path()];
         roots.extend(memory.iter().map(|(folder, _)| folder.as_path()));
         roots.extend(more);
-        let agent = Agent::prepare(&place.join("agent"), &central.url(), &agent::policy_of(&roots))?;
+        let mutable: Vec<PathBuf> = mutable.iter().map(|name| watched.join(name)).collect();
+        mutable.iter().try_for_each(std::fs::create_dir_all)?;
+        let mutable: Vec<&Path> = mutable.iter().map(PathBuf::as_path).collect();
+        let policy = agent::policy_but(&roots, &mutable);
+        let agent = Agent::prepare(&place.join("agent"), &central.url(), &policy)?;
         let (fences, excuses) = (AtomicU64::new(0), Mutex::default());
         let mut stage = Self { central, agent, watched, memory, fences, excuses, place };
         stage.agent.enrol(&stage.central)?;

@@ -32,6 +32,7 @@ fn shared() -> BTreeMap<String, Layout> {
         }
         graven_abi::header::Header { abi, kind, tail, time, sequence, cpu, call, ring, entry, error, padding, task }
         graven_abi::path::Path { length, flags, mount, device }
+        graven_abi::path::Name { path, base }
         graven_abi::path::Inode { inode, size, generation, mode, uid, gid, links, device, path, base }
         graven_abi::event::open::Open { file, outcome, mode, flags, truncated, device, padding }
         graven_abi::event::modify::Modify { file, command, padding }

@@ -1,16 +1,19 @@
 //! More events than there is room for: what is lost is counted, with the directory and the process, and at full
 //! speed on an idle machine nothing is.
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use graven_tests::actor::{Actor, NOBODY};
+use graven_tests::actor::{Acted, Actor, NOBODY};
 use graven_tests::place::Ground;
+use graven_tests::record::Record;
 use graven_tests::scene::Scene;
 use graven_tests::shared::on_stage;
 use graven_tests::stage::Stage;
 use graven_tests::tally::{Done, Tally};
+use graven_tests::wait::until;
 use graven_tests::{sight, skip, words};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,6 +22,9 @@ const SUITE: &str = "overload";
 /// Directories of a flood, and files in each: as many as one query shows well.
 const FOLDERS: usize = 5;
 const FILES: usize = 40_000;
+
+/// Renames while there is no room.
+const SWINGS: u64 = 100;
 
 fn actor() -> Result<Actor> {
     Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
@@ -110,6 +116,7 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
     const EACH: usize = 20_000;
     scene("full", |scene| {
         let (ours, theirs) = (scene.directory("ours")?, scene.directory("theirs")?);
+        let (swung, file) = (scene.directory("swung")?, scene.file("swung/file")?);
         let count = EACH.to_string();
         let agent = scene.stage().agent.pid().context("the agent is not running")?;
         let stopped = Stopped::new(agent)?;
@@ -117,6 +124,7 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
         let by_nobody = scene.actor().as_user(NOBODY).act(&words!["flood", theirs, "0", count])?;
         // In the directory of another one.
         let guest = scene.actor().act(&words!["flood", theirs, count, count])?;
+        let renames = scene.actor().act(&words!["swing", file, swung.join("other"), SWINGS.to_string()])?;
         drop(stopped);
         let done = [(&by_root, &ours), (&by_nobody, &theirs), (&guest, &theirs)]
             .map(|(acted, folder)| Done { folder, pid: acted.pid, names: EACH });
@@ -124,6 +132,9 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
         println!("{tallies:?}");
         for tally in &tallies[1..] {
             ensure!(tally.lost > 0, "nothing was lost while nobody read: {tally:?}");
+        }
+        if sight::of_changes() {
+            lost_renames(scene, &renames, &swung)?;
         }
         let losses = scene.stage().central.events(&["--kind", "lost"])?;
         for record in losses.iter().filter(|record| !record.text("/unmapped/directory").is_empty()) {
@@ -133,6 +144,24 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
             ensure!(first.is_some() && first <= last, "when was it? {:#}", record.0);
         }
         Ok(())
+    })
+}
+
+/// Both names of a rename lie in this directory, which is the one that the summary names.
+fn lost_renames(scene: &Scene<'_>, acted: &Acted, folder: &Path) -> Result<()> {
+    let of = |record: &Record| {
+        record.pid() == Some(acted.pid.into()) && record.text("/unmapped/event") == "rename"
+    };
+    let least = if sight::may_skip()? { 1 } else { SWINGS };
+    until("the losses of renames", || {
+        let mut losses = scene.stage().since(scene.begin().moment, &words!["--kind", "lost"])?;
+        losses.retain(of);
+        for row in &losses {
+            ensure!(Path::new(row.text("/unmapped/directory")) == folder, "{:#}", row.0);
+        }
+        let lost: u64 = losses.iter().filter_map(|row| row.number("/unmapped/lost")).sum();
+        ensure!(lost <= SWINGS, "{lost} of {SWINGS} renames");
+        Ok((lost >= least).then_some(()))
     })
 }
 

@@ -12,7 +12,7 @@ const RENAME_EXCHANGE: u32 = 2;
 
 pub(super) fn decode(event: Rename, tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
     let from = tail.inode(&event.from)?;
-    let to = tail.inode(&event.to)?;
+    let to = tail.name(&event.to, &event.from, &from)?;
     let replaced = match event.replaced.path.flags & flag::PRESENT != 0 {
         true => Some(tail.inode(&event.replaced)?),
         false => None,

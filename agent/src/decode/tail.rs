@@ -34,6 +34,20 @@ impl<'a> Tail<'a> {
         })
     }
 
+    /// Another name of the same inode, which comes next.
+    pub(super) fn name(
+        &mut self,
+        name: &path::Name,
+        inode: &path::Inode,
+        before: &Inode,
+    ) -> Result<Inode, DecodeError> {
+        let mut other = self.inode(&path::Inode { path: name.path, base: name.base, ..*inode })?;
+        if name.path.flags & flag::BESIDE != 0 {
+            beside(&mut other.place, &before.place);
+        }
+        Ok(other)
+    }
+
     fn dentries(&mut self, inode: &path::Inode) -> Result<Place, DecodeError> {
         let file = inode.path.flags & flag::FILE != 0;
         let source = if file { PathSource::File } else { PathSource::Inode };
@@ -74,6 +88,15 @@ impl<'a> Tail<'a> {
     }
 }
 
+/// Puts a name into the directory of another path.
+fn beside(name: &mut Place, other: &Place) {
+    if let (Place::Dentry { path: name, .. }, Place::Dentry { path: other, .. }) = (name, other) {
+        let directory = other.components.split_last().map_or(&[][..], |(_, directory)| directory);
+        name.components.splice(0..0, directory.iter().cloned());
+        name.cut |= other.cut;
+    }
+}
+
 /// What remains of an argument when the directory is known: `a/b/` names `b`.
 fn last_component(argument: &[u8]) -> Vec<u8> {
     let last = argument.split(|byte| *byte == b'/').rev().find(|name| !name.is_empty());
@@ -107,6 +130,19 @@ mod tests {
         let found = Tail(b"/tmp/x/me\0etc\0").inode(&inode).unwrap();
         let Place::Dentry { path, .. } = found.place else { unreachable!("{found:?}") };
         assert_eq!(path.components, [b"etc".to_vec(), b"me".to_vec()]);
+    }
+
+    #[test]
+    fn a_name_beside_another_lies_in_its_directory() {
+        let named = |length, flags| path::Path { length, flags: flag::PRESENT | flags, ..Default::default() };
+        let inode = path::Inode { path: named(10, flag::CUT), inode: 7, ..Default::default() };
+        let to = path::Name { path: named(4, flag::BESIDE), ..Default::default() };
+        let mut tail = Tail(b"old\0b\0dir\0new\0");
+        let from = tail.inode(&inode).unwrap();
+        let to = tail.name(&to, &inode, &from).unwrap();
+        let Place::Dentry { path, .. } = to.place else { unreachable!("{to:?}") };
+        assert_eq!(path.components, [b"dir".to_vec(), b"b".to_vec(), b"new".to_vec()]);
+        assert!(path.cut && to.inode == 7 && tail.0.is_empty());
     }
 
     #[test]

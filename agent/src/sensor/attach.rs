@@ -171,6 +171,7 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
         // The object for old kernels has no use for it.
         .override_global("INODE_LEAVING", &known.inode_leaving, whole)
         .override_global("WORDS", &words, whole)
+        .override_global("WITNESSED", &u32::from(witnessed), whole)
         .load(&cast::put_into(object, cast))
         .map_err(load_error)?;
     for name in ON_REQUEST {
@@ -418,6 +419,17 @@ pub(super) fn skipped(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<(&'static str, u64)> {
         Some((hook.name, misses.trim().parse().ok()?))
     };
     hooks.iter().filter(|hook| hook.refused.is_none()).filter_map(of).collect()
+}
+
+/// Instructions that the verifier followed before it took a program, of 1,000,000 that it follows at most; none before
+/// Linux 5.16, which does not say.
+pub(super) fn verified(ebpf: &Ebpf, hook: &Hook) -> Option<u32> {
+    let info = match ebpf.program(hook.program)? {
+        Program::BtfTracePoint(program) => program.info(),
+        Program::TracePoint(program) => program.info(),
+        _ => return None,
+    };
+    info.ok()?.verified_instruction_count()
 }
 
 #[cfg(test)]

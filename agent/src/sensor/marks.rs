@@ -66,7 +66,11 @@ pub fn with_mounts<'a>(marks: Vec<Mark>, mounts: impl Iterator<Item = &'a Path>)
 /// The table and what keeps its inodes in memory.
 pub(super) struct Marks {
     table: HashMap<MapData, u64, [u8; 16]>,
+    /// Which inodes may be in it.
+    marked: Array<MapData, u64>,
+    bits: Vec<u64>,
     answers: Array<MapData, [u8; 32]>,
+    generation: Array<MapData, [u8; 24]>,
     watch: Inotify,
     /// Which watch keeps which inode.
     watched: std::collections::HashMap<WatchDescriptor, u64>,
@@ -82,8 +86,13 @@ impl std::fmt::Debug for Marks {
 impl Marks {
     pub(super) fn new(ebpf: &mut Ebpf, table: HashMap<MapData, u64, [u8; 16]>) -> Result<Self, SensorError> {
         let answers = Array::try_from(take(ebpf, "RESOLVED")?).map_err(|e| map_error("RESOLVED", e))?;
+        let marked = Array::try_from(take(ebpf, "MARKED")?).map_err(|e| map_error("MARKED", e))?;
+        let generation =
+            Array::try_from(take(ebpf, "GENERATION")?).map_err(|e| map_error("GENERATION", e))?;
         let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
-        Ok(Self { table, answers, watch, watched: std::collections::HashMap::new(), set: BTreeMap::new() })
+        let bits = bits_of(std::iter::empty());
+        let (watched, set) = (std::collections::HashMap::new(), BTreeMap::new());
+        Ok(Self { table, marked, bits, answers, generation, watch, watched, set })
     }
 
     /// Sets all marks while the kernel believes no verdict. A protected inode that lives on stays marked though
@@ -116,11 +125,23 @@ impl Marks {
 
     fn write(&mut self, set: &BTreeMap<u64, [u8; 16]>) -> Result<(), SensorError> {
         let gone: Vec<u64> = self.set.keys().filter(|key| !set.contains_key(key)).copied().collect();
+        // What has no bit is not looked up: all bits stand before the first mark, and go behind the last.
+        self.set_bits(bits_of(set.keys().chain(&gone)))?;
         for (key, value) in set {
             self.table.insert(key, value, 0).map_err(|e| map_error("MARKS", e))?;
         }
-        for key in gone {
-            self.table.remove(&key).map_err(|e| map_error("MARKS", e))?;
+        for key in &gone {
+            self.table.remove(key).map_err(|e| map_error("MARKS", e))?;
+        }
+        self.set_bits(bits_of(set.keys()))
+    }
+
+    fn set_bits(&mut self, bits: Vec<u64>) -> Result<(), SensorError> {
+        for (word, (new, old)) in (0..).zip(bits.iter().zip(&mut self.bits)) {
+            if new != old {
+                self.marked.set(word, new, 0).map_err(|e| map_error("MARKED", e))?;
+                *old = *new;
+            }
         }
         Ok(())
     }
@@ -160,8 +181,19 @@ impl Marks {
         Ok(Some((resolved.key.pointer, bytes)))
     }
 
-    /// Has any root moved, gone or been unmounted since the last call?
+    /// Has any root moved, gone or been unmounted since the last call, or does the kernel wait for new marks?
     pub(super) fn stale(&mut self) -> bool {
+        self.is_awaited() | self.has_moved()
+    }
+
+    fn is_awaited(&self) -> bool {
+        // A map that cannot be read is no reason to wait.
+        self.generation.get(&0, 0).map_or(true, |bytes| {
+            filter::Generation::read_from_bytes(&bytes).is_ok_and(|now| now.distrust == filter::UNMARKED)
+        })
+    }
+
+    fn has_moved(&mut self) -> bool {
         let mut buffer = [0; 4096];
         let gone = EventMask::DELETE_SELF | EventMask::UNMOUNT | EventMask::IGNORED;
         let Ok(events) = self.watch.read_events(&mut buffer) else { return false };
@@ -174,6 +206,15 @@ impl Marks {
         }
         stale
     }
+}
+
+/// The bits of these inodes.
+fn bits_of<'a>(inodes: impl Iterator<Item = &'a u64>) -> Vec<u64> {
+    let mut bits = vec![0; filter::marked::WORDS as usize];
+    for (word, bit) in inodes.map(|inode| filter::marked::of(*inode)) {
+        bits[word as usize] |= bit;
+    }
+    bits
 }
 
 /// Two paths of one inode: the one that keeps more wins.
@@ -233,6 +274,14 @@ mod tests {
         assert_eq!(class("/etc/ssl"), Some(MarkClass::Protect));
         assert_eq!(class("/proc"), Some(MarkClass::Mutable));
         assert_eq!(all.len(), 4);
+    }
+
+    /// Inodes of one file system lie next to each other in the kernel's slabs.
+    #[test]
+    fn neighbours_have_bits_of_their_own() {
+        let inodes: Vec<u64> = (0..500).map(|number| 0xffff_8880_1234_0000 + number * 1096).collect();
+        let set: u32 = bits_of(inodes.iter()).iter().map(|word| word.count_ones()).sum();
+        assert!(set > 480, "{set} bits of 500 inodes");
     }
 
     #[test]

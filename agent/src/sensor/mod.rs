@@ -271,6 +271,12 @@ impl Sensor {
         })
     }
 
+    /// Instructions that the verifier followed before it took a hook's program, of a million that it follows at most
+    /// (`verified_insns`, since Linux 5.16).
+    pub fn verified(&self, hook: &Hook) -> Option<u32> {
+        attach::verified(&self.ebpf, hook)
+    }
+
     /// How often the kernel skipped each attached program (`recursion_misses`, since 5.12): loss that no
     /// ring shows.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {

@@ -105,6 +105,8 @@ fn heartbeat(statement: &HeadStatement, at: i64) -> Value {
         "lost": counters.lost,
         "ignored": counters.ignored,
         "unrecorded": counters.unrecorded,
+        "folded": counters.folded,
+        "refused": counters.refused,
     })
 }
 

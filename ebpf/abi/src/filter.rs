@@ -29,6 +29,27 @@ pub struct Mark {
     pub class: u32,
 }
 
+/// Which inodes may have a mark: a bit for each number that [`marked::of`] gives, in words of 64. Most inodes have none, and
+/// a look at a bit costs a tenth of a look-up by hash.
+pub mod marked {
+    /// Bits; with as many marks as there can be one inode of sixteen without a mark is looked up.
+    pub const BITS: u32 = 16 * crate::limits::MARKS;
+
+    /// Words that hold them.
+    pub const WORDS: u32 = BITS / 64;
+
+    const _: () = assert!(BITS.is_power_of_two());
+
+    /// The word and the bit of an inode's address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(inode: u64) -> (u32, u64) {
+        // Knuth's multiplicative hash: addresses differ in their middle.
+        let bit = (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS.trailing_zeros())) as u32;
+        (bit / 64, 1 << (bit % 64))
+    }
+}
+
 /// What a mark says of the tree below it: numbers in [`Mark::class`] and in [`Verdict::class`].
 pub mod class {
     /// No mark up to the root of the file system: kept, user space decides.
@@ -65,6 +86,9 @@ pub struct Generation {
     /// Until then (CLOCK_BOOTTIME, ns) no verdict is believed either; 0 = never yet.
     pub distrust: u64,
 }
+
+/// [`Generation::distrust`] until the agent has set the marks anew: a policy root has moved or gone.
+pub const UNMARKED: u64 = u64::MAX;
 
 /// What the sensor answers when the agent asks which inode a descriptor of its own is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

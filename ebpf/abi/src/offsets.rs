@@ -115,6 +115,7 @@ offsets! {
     fs_pwd = "fs_struct"."pwd",
     mount_mnt = "mount"."mnt",
     mount_id = "mount"."mnt_id",
+    dentry_flags = "dentry"."d_flags",
     dentry_parent = "dentry"."d_parent",
     dentry_name = "dentry"."d_name",
     dentry_inode = "dentry"."d_inode",

@@ -20,6 +20,8 @@ pub mod flag {
     pub const INTERNAL: u16 = 128;
     /// The dentries were those of the opened file object.
     pub const FILE: u16 = 32;
+    /// In the same directory as the path before it: the tail holds the name alone.
+    pub const BESIDE: u16 = 256;
 }
 
 /// A path's place in the tail: `length` bytes of NUL-terminated components, leaf first.
@@ -62,5 +64,16 @@ pub struct Inode {
     pub base: Path,
 }
 
+/// Another name of an inode that is told of beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Name {
+    /// As [`Inode::path`], or the name alone, see [`flag::BESIDE`].
+    pub path: Path,
+    /// As [`Inode::base`].
+    pub base: Path,
+}
+
 const _: () = assert!(size_of::<Path>() == 12);
+const _: () = assert!(size_of::<Name>() == 24);
 const _: () = assert!(size_of::<Inode>() == 64);

@@ -65,7 +65,9 @@ extern "C" fn strictest(owner: u32) -> u64 {
 #[inline(always)]
 pub fn of_mark(mark: &Mark, number: u64, generation: u32) -> u32 {
     let same = mark.inode == number && mark.generation == generation;
-    if same { mark.class } else { class::KEEP }
+    // A mutable root that moves, or is carried along, takes its mark to where it may not be mutable.
+    let believed = same && (mark.class != class::MUTABLE || maps::settled() != 0);
+    if believed { mark.class } else { class::KEEP }
 }
 
 /// The class of what lies in a directory.

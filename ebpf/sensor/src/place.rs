@@ -154,30 +154,29 @@ pub extern "C" fn describe_noted(owner: u32, index: u32) -> u32 {
     let mut path = Path::default();
     scratch.begin_path();
     if entry.described != 0 {
-        scratch.set_leaf(entry.dentry);
         scratch.append_noted(entry);
+        scratch.lies_in(entry.parent);
         path = path_of(append_below(owner, entry.parent, entry.root, entry.facts.device), 0, 0);
     }
     scratch.facts().path = path;
     0
 }
 
-/// What [`describe_noted`] has just described, by its name now. Where that lies in the same directory, the rest of the
-/// path is the same.
+/// What [`describe_noted`] has just described, by its name now: that alone where it lies in the same directory.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn describe_moved(owner: u32, index: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let Some(slot) = scratch.slot() else { return 0 };
     let entry = slot.entry(index);
-    let (before, length) = (scratch.path_start(), scratch.path_length());
     scratch.begin_path();
     if entry.described != 0 && entry.parent_now == entry.parent {
         let head = scratch.block(entry.dentry);
         scratch.append_name(head);
-        let name = entry.name_length;
-        scratch.repeat(before.wrapping_add(name), u32::from(length).wrapping_sub(name));
-        scratch.facts().path.length = scratch.path_length();
+        let length = scratch.path_length();
+        let path = &mut scratch.facts().path;
+        path.flags |= if length == 0 { flag::CUT } else { flag::BESIDE };
+        path.length = length;
     } else {
         scratch.facts().path = path_of(append_path(owner, entry.dentry), 0, 0);
     }
@@ -272,10 +271,12 @@ extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u
     scratch.begin_path();
     if touched != 0 {
         path.flags |= flag::LEAF;
+        scratch.lies_in(touched);
         base = path_of(append_path(owner, touched), 0, 0);
     } else if first != b'/' {
         let (dentry, mount) = file::base(scratch, dirfd as i32);
         if dentry != 0 {
+            scratch.lies_in(dentry);
             base = path_of(append_path(owner, dentry), flag::MOUNT, mount);
         }
     }

@@ -31,6 +31,11 @@ impl View for Stop {
             let mut counts = Object::new();
             counts.put("seen", counters.seen).put("stored", counters.stored).put("lost", counters.lost);
             counts.put("ignored", counters.ignored).put("unrecorded", counters.unrecorded);
+            for (name, count) in [("folded", counters.folded), ("refused", counters.refused)] {
+                if count != 0 {
+                    counts.put(name, count);
+                }
+            }
             out.object("counters", counts);
         }
     }

@@ -265,12 +265,14 @@ fn hooks() -> BoxedStrategy<Vec<v1::Hook>> {
 }
 
 fn counters() -> BoxedStrategy<Option<v1::Counters>> {
-    option::of(vec(any::<u64>(), 5).prop_map(|n| v1::Counters {
+    option::of(vec(any::<u64>(), 7).prop_map(|n| v1::Counters {
         seen: n[0],
         stored: n[1],
         lost: n[2],
         ignored: n[3],
         unrecorded: n[4],
+        folded: n[5],
+        refused: n[6],
     }))
     .boxed()
 }

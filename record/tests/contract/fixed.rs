@@ -169,7 +169,7 @@ pub(crate) fn file(path: &[u8]) -> v1::File {
 }
 
 fn counters() -> v1::Counters {
-    v1::Counters { seen: 120, stored: 15, lost: 42, ignored: 7, unrecorded: 63 }
+    v1::Counters { seen: 120, stored: 15, lost: 42, ignored: 7, unrecorded: 63, ..v1::Counters::default() }
 }
 
 fn epoch_start() -> v1::EpochStart {

@@ -7,6 +7,7 @@
 mod moves;
 mod race;
 mod roots;
+mod along;
 
 use anyhow::Result;
 use graven_tests::actor::Actor;

@@ -2,21 +2,21 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::path::Inode;
+use crate::path::{Inode, Name};
 /// The fixed part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Rename {
     /// Before.
     pub from: Inode,
-    /// After.
-    pub to: Inode,
     /// What stood there; not `PRESENT` if nothing did.
     pub replaced: Inode,
+    /// After.
+    pub to: Name,
     /// One of `outcome`.
     pub outcome: u32,
     /// The call's flags (RENAME_EXCHANGE = 2).
     pub flags: u32,
 }
 
-const _: () = assert!(size_of::<Rename>() == 200);
+const _: () = assert!(size_of::<Rename>() == 160);

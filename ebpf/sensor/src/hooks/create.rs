@@ -37,18 +37,21 @@ const SUN_PATH: u64 = 2;
 pub extern "C" fn created(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let evidence = Evidence::of(scratch, count);
-    if matches!(evidence, Evidence::Ignored) || !settle_path(scratch) {
+    if matches!(evidence, Evidence::Ignored) {
         return 0;
     }
+    let has_path = settle_path(scratch);
     match evidence {
+        // Whatever the caller's memory says by now.
         Evidence::Slot(slot) => {
             record(scratch, slot);
             use_up(scratch, slot);
         }
-        _ => {
+        _ if has_path => {
             let sure = place::unproven(scratch);
             named_by_caller(scratch, 0, class::KEEP, sure);
         }
+        _ => {}
     }
     0
 }

@@ -30,10 +30,6 @@ use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::Current;
 use crate::place::is_touched;
 
-/// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
-/// before the dentry moves, and a thread can be kept from going on for a while. ns.
-const DISTRUST: u64 = 4_000_000_000;
-
 /// trace_ctime_ns_xchg(inode, old, new, current)
 #[btf_tracepoint(function = "ctime_ns_xchg")]
 pub fn ctime_ns_xchg(ctx: BtfTracePointContext) -> i32 {
@@ -82,25 +78,25 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     let place = Place::of(scratch, &changing);
     let (class, alias) = (place.class, place.alias);
     if operation != op::NOTHING {
-        let Some(slot) = slot.or_else(|| scratch.open_slot()) else {
-            maps::count(counter::STATE_FULL);
-            return modify::record(owner, inode.0, alias, class, command) as i32;
-        };
-        if note(scratch, slot, &changing, &place, operation) {
-            // A directory that unlink changes is where the file was.
-            let takes_away =
-                matches!(operation, op::RMDIR..=op::RENAMEAT2) || (operation == op::UNLINK && !directory);
-            if takes_away && class != class::MUTABLE && own != UNKNOWN {
+        let takes_name = matches!(operation, op::UNLINK..=op::RENAMEAT2);
+        if let Some(slot) = slot.or_else(|| scratch.open_slot())
+            && note(scratch, slot, &changing, &place, operation) {
+            // A directory goes or moves when its own directory changes too, see `note::announce`.
+            if takes_name && !directory && own != UNKNOWN {
                 may_go(slot);
             }
-            if place.within == 0 && !directory && matches!(operation, op::UNLINK..=op::RENAMEAT2) {
+            if place.within == 0 && !directory && takes_name {
                 note_others(owner, inode.0);
             }
             return 0;
         }
+        maps::count(counter::STATE_FULL);
+        if takes_name && own != UNKNOWN {
+            maps::distrust_until_marked();
+        }
     }
     if may_move(operation, entry) && directory {
-        maps::distrust_for(DISTRUST);
+        maps::distrust_for(maps::DISTRUST);
     }
     match class {
         class::MUTABLE => maps::count(counter::IGNORED),

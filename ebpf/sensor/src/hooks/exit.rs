@@ -24,7 +24,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(scratch) = Scratch::begin_outside(owner::EXIT) else { return 0 };
     if let Some(slot) = scratch.find_slot() {
         left_over(scratch, slot);
-        slot.free();
+        scratch.free_slot();
     }
     if !task::group_dead(current) {
         return 0;

@@ -1,7 +1,6 @@
 //! What a call changes, noted in its thread's slot until `sys_exit` makes a record of it: the names that may be gone by
 //! then, and that a directory may be moving.
 
-use graven_abi::counter;
 use graven_abi::filter::class;
 use graven_abi::limits::{OTHER_NAMES, TOUCHED};
 use graven_abi::syscalls::op;
@@ -11,7 +10,7 @@ use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::{self, Inode, is_directory, older_alias};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
-use crate::kernel::read::copy;
+use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::Scratch;
 use crate::kernel::slot::{HAS_OTHERS, Slot, Touched};
 
@@ -26,7 +25,6 @@ pub fn note(
 ) -> bool {
     let Changing { typed, inode, own, directory, .. } = *changing;
     if slot.count >= TOUCHED as u32 {
-        maps::count(counter::STATE_FULL);
         return false;
     }
     let entry = slot.entry(slot.count);
@@ -47,6 +45,8 @@ pub fn note(
         entry.facts.mode = typed.load::<u16>(offset!(inode_mode)).into();
     }
     slot.count += 1;
+    slot.roots += entry.marked;
+    slot.files += u32::from(!directory && place.alias != 0);
     if place.class != class::MUTABLE {
         slot.kept += 1;
         if place.class == class::PROTECT || slot.protected == 0 {
@@ -54,8 +54,8 @@ pub fn note(
         }
         slot.protected += u32::from(place.class == class::PROTECT);
     }
-    if renames && directory {
-        announce_move(slot);
+    if directory && matches!(operation, op::RMDIR..=op::RENAMEAT2) {
+        announce(slot, renames);
     }
     true
 }
@@ -103,9 +103,9 @@ fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, place: &Place,
     entry.inode = inode.0;
     entry.dentry = place.alias;
     entry.within = place.within;
-    entry.parent = 0;
-    entry.parent_inode = 0;
-    entry.described = 0;
+    clear(&mut entry.parent);
+    clear(&mut entry.parent_inode);
+    clear(&mut entry.described);
     if place.alias != 0 && named {
         let head = scratch.block(place.alias);
         let parent: u64 = head.field(offset!(dentry_parent));
@@ -118,8 +118,8 @@ fn fill(scratch: &mut Scratch, entry: &mut Touched, inode: Inode, place: &Place,
     }
 }
 
-/// A policy root changes in a call that takes a name away: its own, or one in it. From here to `sys_exit`, which knows,
-/// no verdict is believed.
+/// A policy root may lose its name in this call, or a directory moves. From here to `sys_exit`, which knows, no verdict is
+/// believed.
 #[inline(always)]
 pub fn may_go(slot: &mut Slot) {
     if slot.moving == 0 {
@@ -128,24 +128,28 @@ pub fn may_go(slot: &mut Slot) {
     }
 }
 
-/// A directory and its parent both change in one rename: the directory is moving. From here to `sys_exit`
-/// no verdict is believed, because the trees below it change their ancestors.
+/// A directory and its parent both change in one call: in a rename the directory is moving, and the trees below it change
+/// their ancestors; else it goes, which matters of a policy root.
 #[inline(always)]
-fn announce_move(slot: &mut Slot) {
+fn announce(slot: &mut Slot, renames: bool) {
     if slot.moving != 0 {
         return;
     }
     let newest = slot.count.wrapping_sub(1);
-    let (inode, parent) = {
-        let entry = slot.entry(newest);
-        (entry.inode, entry.parent_inode)
-    };
+    let newest_one = slot.entry(newest);
     for index in 0..TOUCHED as u32 {
         if index >= newest {
             break;
         }
         let other = slot.entry(index);
-        if other.inode == parent || (other.parent_inode == inode && is_directory(other.facts.mode)) {
+        let child = if other.inode == newest_one.parent_inode {
+            &*newest_one
+        } else if other.parent_inode == newest_one.inode && is_directory(other.facts.mode) {
+            &*other
+        } else {
+            continue;
+        };
+        if renames || child.is_root() {
             may_go(slot);
             return;
         }

@@ -11,42 +11,52 @@ use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
 
-use super::sys_exit::{Evidence, lost_name, use_up};
+use super::sys_exit::{Evidence, look_at_roots, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
+use crate::kernel::inode::is_directory;
+use crate::kernel::maps;
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
 use crate::place;
 
-/// The call has ended; the thread's slot holds `count` entries.
+/// RENAME_EXCHANGE.
+const EXCHANGE: u64 = 2;
+
+/// The call has ended; the thread's slot holds `count` entries. 1 = a directory may have moved.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn renamed(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
+    // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
+    let unseen = scratch.call().announced == 0 && scratch.slot().is_some_and(|slot| slot.files == 0);
     match Evidence::of(scratch, count) {
-        Evidence::None => {
+        Evidence::Ignored if !unseen => 0,
+        Evidence::None | Evidence::Ignored => {
             let sure = place::unproven(scratch);
             named_by_caller(scratch, class::KEEP, sure);
+            1
         }
-        Evidence::Ignored => {}
         Evidence::Slot(slot) => {
-            record(scratch, slot);
+            let moved = record(scratch, slot);
             use_up(scratch, slot);
+            moved.into()
         }
     }
-    0
 }
 
-/// The inode whose dentry has another name or parent than when it was noted.
+/// The inode whose dentry has another name or parent than when it was noted. May a directory have moved?
 #[inline(always)]
-fn record(scratch: &mut Scratch, slot: &mut Slot) {
+fn record(scratch: &mut Scratch, slot: &mut Slot) -> bool {
     let class = slot.strictest();
+    look_at_roots(scratch, slot);
     let found = look_again();
     let (moved, replaced) = (found & 0xff, found >> 8);
     if moved >= TOUCHED as u32 {
-        return named_by_caller(scratch, class, outcome::SUCCESS);
+        named_by_caller(scratch, class, outcome::SUCCESS);
+        return true;
     }
     write(scratch, slot, moved, replaced);
     finish(scratch, class, outcome::SUCCESS);
@@ -54,6 +64,13 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) {
     if replaced < TOUCHED as u32 {
         explain(slot, replaced);
     }
+    let exchange = scratch.argument(scratch.shape().value) & EXCHANGE != 0;
+    let directory = is_directory(slot.entry(moved).facts.mode);
+    if directory && class != class::MUTABLE {
+        // A root below it has moved along, with its mark.
+        maps::distrust_until_marked();
+    }
+    directory || exchange
 }
 
 /// What has become of the names that the thread's entries had: which of them has moved, and which, of another inode,
@@ -77,8 +94,6 @@ extern "C" fn look_again() -> u32 {
         if entry.now == now::STAYS {
             continue;
         }
-        // Whichever file system it lies on.
-        lost_name(entry);
         // A layer of an overlay that is watched.
         if entry.root != slot.root {
             continue;
@@ -115,7 +130,7 @@ fn write(scratch: &mut Scratch, slot: &mut Slot, moved: u32, replaced: u32) {
     let (_, event) = scratch.record::<Rename>();
     copy(&mut event.from, scratch.facts());
     place::describe_moved(owner, moved);
-    copy(&mut event.to, scratch.facts());
+    event.to = scratch.name();
     clear(&mut event.replaced);
     if replaced < TOUCHED as u32 && slot.entry(replaced).described != 0 {
         place::describe_noted(owner, replaced);
@@ -129,7 +144,7 @@ fn named_by_caller(scratch: &mut Scratch, class: u32, sure: u32) {
     let (_, event) = scratch.record::<Rename>();
     copy(&mut event.from, scratch.facts());
     place::describe_second(scratch);
-    copy(&mut event.to, scratch.facts());
+    event.to = scratch.name();
     clear(&mut event.replaced);
     finish(scratch, class, sure);
 }

@@ -113,11 +113,12 @@ fn unlink(scratch: &mut Scratch, command: u64) {
 
 #[inline(always)]
 fn rename(scratch: &mut Scratch, command: u64) {
+    maps::distrust_for(maps::DISTRUST);
     let (_, event) = scratch.record::<Rename>();
     describe(scratch, command, offset!(io_rename_old_dfd), offset!(io_rename_oldpath));
     copy(&mut event.from, scratch.facts());
     describe(scratch, command, offset!(io_rename_new_dfd), offset!(io_rename_newpath));
-    copy(&mut event.to, scratch.facts());
+    event.to = scratch.name();
     clear(&mut event.replaced);
     event.outcome = REPORTED;
     event.flags = 0;

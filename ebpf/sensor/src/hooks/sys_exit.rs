@@ -28,9 +28,8 @@ use crate::kernel::maps;
 use crate::kernel::offset::{TABLES, operation};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::{Slot, Touched};
+use crate::kernel::slot::{Slot, now};
 use crate::kernel::task::{self, Current};
-use crate::place::slot_of;
 
 /// Where x32's own block of calls begins.
 const X32_FIRST: i64 = FIRST as i64;
@@ -145,8 +144,9 @@ fn unknown(entry: u8, number: i64) {
 #[inline(always)]
 fn finished(scratch: &mut Scratch, operation: u8) {
     let (count, moving) = if operation <= op::LAST_NOTED { noted(scratch) } else { (0, 0) };
+    let mut shaken = 0;
     if !scratch.failed() {
-        act(scratch, count);
+        shaken = act(scratch, count);
     } else if count != 0 {
         the_rest(scratch.owner());
     } else if REFUSALS.contains(&scratch.result()) {
@@ -159,6 +159,9 @@ fn finished(scratch: &mut Scratch, operation: u8) {
     // Behind what finds out whether a policy root has gone.
     if moving != 0 {
         maps::moved();
+    } else if shaken != 0 {
+        maps::moving();
+        maps::moved();
     }
 }
 
@@ -169,24 +172,48 @@ fn noted(scratch: &mut Scratch) -> (u32, u32) {
         Some(slot) => {
             let moving = slot.moving;
             slot.moving = 0;
+            scratch.call().announced = moving;
             (slot.count, moving)
         }
         None => (0, 0),
     }
 }
 
-/// What has lost its name was a policy root: what stands at its place from here on has no mark.
+/// A policy root that has lost its name: what stands at its place from here on has no mark. Whether the call names it or
+/// not: a layer of an overlay may have roots of its own.
 #[inline(always)]
-pub fn lost_name(entry: &Touched) {
-    if entry.class != class::MUTABLE && entry.marked != 0 {
+pub fn look_at_roots(scratch: &Scratch, slot: &Slot) {
+    if slot.roots != 0 && has_lost_root(scratch.owner()) != 0 {
         maps::distrust_until_marked();
     }
 }
 
+/// 1 = a policy root that the call touched is not called any more as it was. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn has_lost_root(owner: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
+    for index in 0..TOUCHED as u32 {
+        if index >= slot.count {
+            break;
+        }
+        let entry = slot.entry(index);
+        if entry.is_root() && entry.described != 0 {
+            entry.look_again(scratch);
+            if entry.now != now::STAYS {
+                return 1;
+            }
+        }
+    }
+    0
+}
+
 /// Each way on is a global function: the verifier checks it once and on its own, or it would explore the
-/// product of all of them.
+/// product of all of them. 1 = a directory has moved, or may have, that no inode-time tracepoint announced.
 #[inline(always)]
-fn act(scratch: &Scratch, count: u32) {
+fn act(scratch: &Scratch, count: u32) -> u32 {
     match scratch.shape().deed {
         deed::OPEN => open::opened(count),
         deed::CREATE => create::created(count),
@@ -200,7 +227,7 @@ fn act(scratch: &Scratch, count: u32) {
         deed::BPF => bpf::called(count),
         deed::TAMPER => tamper::acted(count),
         _ => modify::written(count),
-    };
+    }
 }
 
 /// What a call has changed, for the functions above.
@@ -217,13 +244,13 @@ pub enum Evidence {
 impl Evidence {
     /// `count`: entries in the thread's slot.
     #[inline(always)]
-    pub fn of(scratch: &Scratch, count: u32) -> Self {
+    pub fn of(scratch: &mut Scratch, count: u32) -> Self {
         if count == 0 {
             return Self::None;
         }
         match scratch.slot() {
             Some(slot) if slot.kept == 0 => {
-                slot.free();
+                scratch.free_slot();
                 maps::count(counter::IGNORED);
                 Self::Ignored
             }
@@ -235,9 +262,9 @@ impl Evidence {
 
 /// A record was made of the call: the slot is free again, behind what the record does not name.
 #[inline(always)]
-pub fn use_up(scratch: &Scratch, slot: &mut Slot) {
+pub fn use_up(scratch: &mut Scratch, slot: &mut Slot) {
     if slot.kept == 0 {
-        slot.free();
+        scratch.free_slot();
     } else {
         the_rest(scratch.owner());
     }
@@ -249,7 +276,8 @@ pub fn use_up(scratch: &Scratch, slot: &mut Slot) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn the_rest(owner: u32) -> u32 {
-    let Some(slot) = slot_of(owner) else { return 0 };
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -258,6 +286,6 @@ extern "C" fn the_rest(owner: u32) -> u32 {
             modify::record_noted(owner, index);
         }
     }
-    slot.free();
+    scratch.free_slot();
     0
 }

@@ -13,7 +13,7 @@ use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::what::REMOVE_DIRECTORY;
 
-use super::sys_exit::{Evidence, lost_name, use_up};
+use super::sys_exit::{Evidence, look_at_roots, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
@@ -49,6 +49,7 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: &mut Slot) {
     let class = slot.strictest();
+    look_at_roots(scratch, slot);
     let victim = find_victim(removes_directory(scratch).into());
     if victim >= TOUCHED as u32 {
         let directory = place::touched_directory(owner::SYS_EXIT);
@@ -79,14 +80,10 @@ extern "C" fn find_victim(directory: u32) -> u32 {
         }
         let entry = slot.entry(index);
         let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
-        if entry.described == HAS_OTHERS || (entry.described != 0 && entry.marked != 0) {
+        // Of several names it is the one that is not there any more.
+        if entry.described == HAS_OTHERS {
             entry.look_again(scratch);
-            if entry.now != now::STAYS {
-                // Whether the call names it or not: a layer of an overlay may be a policy root itself.
-                lost_name(entry);
-            }
-            // Of several names it is the one that is not there any more.
-            if entry.described == HAS_OTHERS && entry.now != now::GONE {
+            if entry.now != now::GONE {
                 continue;
             }
         }

@@ -21,7 +21,6 @@ use graven_abi::syscalls::uring as requests;
 use super::request;
 #[cfg(feature = "counted")]
 use super::uncovered;
-#[cfg(not(feature = "counted"))]
 use crate::kernel::maps;
 #[cfg(not(feature = "counted"))]
 use crate::kernel::offset::offset;
@@ -60,6 +59,9 @@ pub fn io_uring_submit_sqe(ctx: BtfTracePointContext) -> i32 {
         let opcode = if second > u64::from(u8::MAX) { ctx.arg::<u64>(2) } else { second } as u8;
         if changes(opcode.into()) {
             uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, opcode.into());
+        }
+        if i16::from(opcode) == requests::RENAMEAT {
+            maps::distrust_for(maps::DISTRUST);
         }
         0
     }

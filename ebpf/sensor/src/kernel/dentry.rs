@@ -3,10 +3,14 @@
 use graven_abi::limits::{DEPTH, PATH};
 use graven_abi::path::{Path, flag};
 
-use super::inode::is_in_tree;
-use super::offset::offset;
+use super::inode::{Inode, is_in_tree};
+use super::maps;
+use super::offset::{WITNESSED, load, offset};
 use super::read::at;
 use super::scratch::Scratch;
+
+/// DCACHE_OP_REVALIDATE of `dentry.d_flags`: its file system asks somebody else whether the name still holds.
+const REVALIDATES: u32 = 4;
 
 /// `struct dentry *`.
 #[derive(Clone, Copy)]
@@ -43,7 +47,6 @@ impl Dentry {
 #[inline(never)]
 pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    scratch.set_leaf(leaf);
     let head = scratch.block(leaf);
     let parent: u64 = head.field(offset!(dentry_parent));
     let top = scratch.top(head.field(offset!(dentry_sb)));
@@ -56,17 +59,48 @@ pub extern "C" fn append_path(owner: u32, leaf: u64) -> u64 {
         scratch.append_name(head);
         flags = flag::INTERNAL;
     }
-    append_below(owner, leaf, root, device) | u64::from(flags) << 16
+    if parent == leaf {
+        return append_below(owner, leaf, root, device) | u64::from(flags) << 16;
+    }
+    scratch.append_name(head);
+    scratch.lies_in(parent);
+    append_below(owner, parent, root, device)
 }
 
-/// The same, of a file system whose root (0 = nobody can mount it) and device are known.
+/// The same, of a directory, of whose file system the root (0 = nobody can mount it) and the device are known.
 #[inline(always)]
-pub fn append_below(owner: u32, leaf: u64, root: u64, device: u32) -> u64 {
+pub fn append_below(owner: u32, directory: u64, root: u64, device: u32) -> u64 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    scratch.set_root(root);
-    scratch.walk_from(leaf);
-    let flags = flag::PRESENT | if walk_names(owner) != 0 { flag::CUT } else { 0 };
+    let flags = flag::PRESENT | if append_directory(owner, directory, root) != 0 { flag::CUT } else { 0 };
+    scratch.is_named();
     u64::from(scratch.path_length()) | u64::from(flags) << 16 | u64::from(device) << 32
+}
+
+/// The names of a directory and of those above it, from memory if it was the last one whose names were walked. 1 when
+/// they were cut.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn append_directory(owner: u32, directory: u64, root: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 1 };
+    let era = maps::settled();
+    let head = scratch.block(directory);
+    let inode = Inode(head.field(offset!(dentry_inode))).key();
+    // A server may have moved it, which shows when it is looked up and is no rename here. Without a generation another
+    // directory can have the same addresses and number a moment later.
+    let lasts = head.field::<u32>(offset!(dentry_flags)) & REVALIDATES == 0 && inode.generation != 0;
+    let remembered = cfg!(not(feature = "counted")) && load(&WITNESSED) != 0 && era != 0 && lasts;
+    if remembered && scratch.remembers(directory, &inode, era) {
+        scratch.append_remembered();
+        return 0;
+    }
+    let before = scratch.tail();
+    scratch.set_root(root);
+    scratch.walk_from(directory);
+    let cut = walk_names(owner);
+    if remembered && cut == 0 {
+        scratch.remember(directory, &inode, era, before);
+    }
+    cut
 }
 
 /// The path that [`append_path`] tells of, with what else is known of it.

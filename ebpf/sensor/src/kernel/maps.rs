@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, Verdict};
+use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, UNMARKED, Verdict, marked};
 use graven_abi::header::ExecKey;
 use graven_abi::{counter, limits};
 
@@ -14,6 +14,9 @@ use super::clock::now;
 /// Policy roots by inode address. Never LRU: a mark that is forgotten is a hole.
 #[map]
 static MARKS: HashMap<u64, Mark> = HashMap::with_max_entries(limits::MARKS, 0);
+/// Which inodes may have one, see `filter::marked`.
+#[map]
+static MARKED: Array<u64> = Array::with_max_entries(marked::WORDS, 0);
 #[map]
 static VERDICTS: LruHashMap<InodeKey, Verdict> = LruHashMap::with_max_entries(limits::VERDICTS, 0);
 #[map]
@@ -38,10 +41,12 @@ static OWN: Array<u32> = Array::with_max_entries(limits::OWN, 0);
 #[map]
 static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
 
-/// Stands for a time that the agent's next marks end.
-const UNMARKED: u64 = u64::MAX;
 /// Verdicts that were found by the old marks are gone after this, ns.
 const SETTLE: u64 = 100_000_000;
+
+/// For this long after a directory changed in an undecoded way no verdict is believed: the change time is set
+/// before the dentry moves, and a thread can be kept from going on for a while. ns.
+pub const DISTRUST: u64 = 4_000_000_000;
 
 /// Which program run changed which inode.
 #[derive(Clone, Copy)]
@@ -74,6 +79,11 @@ struct Refusals {
 /// The mark on an inode's address.
 #[inline(always)]
 pub fn mark(inode: u64) -> Option<&'static Mark> {
+    let (word, bit) = marked::of(inode);
+    // SAFETY: a live map value; volatile, because the agent writes it.
+    if unsafe { MARKED.get_ptr(word)?.read_volatile() } & bit == 0 {
+        return None;
+    }
     // SAFETY: plain data; the agent replaces marks whole.
     unsafe { MARKS.get(inode) }
 }
@@ -103,6 +113,13 @@ pub fn generation() -> (u64, u64) {
     if distrust != 0 && now() < distrust { (finished, finished + 1) } else { (finished, started) }
 }
 
+/// The number of finished moves of directories, with 1 added, while none is running; else 0.
+#[inline(always)]
+pub fn settled() -> u64 {
+    let (finished, started) = generation();
+    if finished == started { finished.wrapping_add(1) } else { 0 }
+}
+
 /// Believe no verdict before this time. Two writers at once are a moment apart: either time will do.
 #[inline(always)]
 fn distrust(until: u64) {
@@ -112,7 +129,7 @@ fn distrust(until: u64) {
     }
 }
 
-/// Believe no verdict for so long, ns.
+/// Believe no verdict for so long, ns, and none that was found before at all.
 #[inline(always)]
 pub fn distrust_for(time: u64) {
     if let Some(generation) = GENERATION.get_ptr_mut(0) {
@@ -122,6 +139,8 @@ pub fn distrust_for(time: u64) {
             distrust(now() + time);
         }
     }
+    moving();
+    moved();
 }
 
 /// A policy root itself moves or goes: what stands at its place from here on has no mark until the agent has set the

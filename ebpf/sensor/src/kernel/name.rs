@@ -34,6 +34,9 @@ fn copy_short(dentry: Block, to: *mut u8) -> u32 {
         return 0;
     }
     for word in (0..SHORT).step_by(8) {
+        if word >= length as usize {
+            break;
+        }
         let eight: u64 = dentry.field(offset!(dentry_shortname) + word as u64);
         // SAFETY: NAME bytes fit. A word may lie anywhere: this machine stores it all the same.
         unsafe { to.add(word).cast::<u64>().write_volatile(eight) }

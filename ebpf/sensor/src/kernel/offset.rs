@@ -18,6 +18,10 @@ pub static INODE_LEAVING: u32 = 0;
 #[unsafe(no_mangle)]
 pub static WORDS: u32 = 0;
 
+/// 1 = this kernel has the inode-time tracepoints: no directory moves unseen.
+#[unsafe(no_mangle)]
+pub static WITNESSED: u32 = 0;
+
 /// What call numbers mean on this kernel.
 #[unsafe(no_mangle)]
 pub static TABLES: Tables = tables(true);

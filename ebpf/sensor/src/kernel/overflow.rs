@@ -32,7 +32,7 @@ static FRESH: PerCpuArray<Row> = PerCpuArray::with_max_entries(scratch::owner::C
 pub extern "C" fn lost(owner: u32, kind: u32, ring: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let current = Current::get();
-    let directory = if scratch.leaf() == 0 { Dentry(0) } else { Dentry(scratch.leaf()).parent() };
+    let directory = Dentry(scratch.directory());
     let at = now();
     let key = scratch.overflow();
     key.who = task::exec_key(current.typed());
@@ -74,11 +74,11 @@ fn begin(owner: u32, key: &Key, current: Current, directory: Dentry, at: u64) {
     let _exists = OVERFLOW.insert(key, &*row, 1);
 }
 
-/// The components of the directory are in the record's own tail, behind the leaf's.
+/// The components of the directory are in the record's own tail.
 #[inline(always)]
 fn name(owner: u32, row: &mut Row) {
     let Some(scratch) = Scratch::of(owner) else { return };
-    let (from, length) = scratch.first_path();
+    let (from, length) = scratch.directory_names();
     row.cut = (length > OVERFLOW_NAME as u32).into();
     row.length = length.min(OVERFLOW_NAME as u32);
     // SAFETY: OVERFLOW_NAME bytes fit into `name`, and lie within the tail and its slack.

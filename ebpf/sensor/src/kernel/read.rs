@@ -71,10 +71,17 @@ pub fn copy<T: Copy>(to: &mut T, from: &T) {
 #[inline(always)]
 pub fn clear<T: Copy>(to: &mut T) {
     const { assert!(size_of::<T>().is_multiple_of(4) && size_of::<T>() <= 128) }
-    let to = core::ptr::from_mut(to).cast::<u32>();
-    for word in 0..size_of::<T>() / 4 {
-        // SAFETY: a whole value of T, which is plain data. A word may lie anywhere: the machine stores it all the same.
-        unsafe { to.add(word).write_volatile(0) }
+    let (size, to) = (size_of::<T>(), core::ptr::from_mut(to));
+    if align_of::<T>() == 8 {
+        for word in 0..size / 8 {
+            // SAFETY: a whole value of T, which is plain data.
+            unsafe { to.cast::<u64>().add(word).write_volatile(0) }
+        }
+    } else {
+        for word in 0..size / 4 {
+            // SAFETY: likewise. A word may lie anywhere: the machine stores it all the same.
+            unsafe { to.cast::<u32>().add(word).write_volatile(0) }
+        }
     }
 }
 

@@ -6,10 +6,11 @@
 //! recursion guard skips the second), and each program has its own scratch.
 
 use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use graven_abi::filter::InodeKey;
 use graven_abi::header::Header;
 use graven_abi::limits::{ARGUMENTS as ARGV, NAME, PATH, STRING, TAIL};
 use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
@@ -79,12 +80,31 @@ impl LastRead {
     }
 }
 
+/// Bytes of a directory's names that are remembered: nearly all are shorter.
+const WALKED: usize = 64;
+
+/// The directory whose names were walked last, as long as no directory moves.
+#[repr(C)]
+struct Walked {
+    dentry: u64,
+    inode: InodeKey,
+    /// See `maps::settled`; 0 = none.
+    era: u64,
+    length: u32,
+    padding: u32,
+    names: [u8; WALKED],
+}
+
 /// See the module's text.
 #[repr(C)]
 pub struct Scratch {
     walking: u64,
     looking: u64,
-    leaf: u64,
+    /// The directory that the record's first path lies in; 0 = none yet.
+    directory: u64,
+    /// Where its names begin in the tail, and end; 0 = not yet.
+    names: u32,
+    names_end: u32,
     tail: u32,
     path_start: u32,
     owner: u32,
@@ -97,6 +117,7 @@ pub struct Scratch {
     root: u64,
     block: LastRead,
     top: LastRead,
+    walked: Walked,
     fixed: [u8; FIXED],
     bytes: [u8; TAIL + SLACK],
 }
@@ -114,7 +135,8 @@ pub struct Call {
     pub entry: u32,
     /// Its number; -1 = none.
     pub number: i32,
-    padding: u32,
+    /// 1 = the generation is odd because of it.
+    pub announced: u32,
     /// What it returned.
     pub result: i64,
     /// Its arguments, then AT_FDCWD and 0, see `syscalls::op`.
@@ -178,6 +200,12 @@ impl Scratch {
         &mut self.facts
     }
 
+    /// Of these the name alone.
+    #[inline(always)]
+    pub fn name(&self) -> path::Name {
+        path::Name { path: self.facts.path, base: self.facts.base }
+    }
+
     /// The beginning of a struct, read unless it was the last that was; the block before is gone.
     #[inline(always)]
     pub fn block(&mut self, address: u64) -> Block {
@@ -188,6 +216,51 @@ impl Scratch {
     #[inline(always)]
     pub fn top(&mut self, address: u64) -> Block {
         self.top.read(address)
+    }
+
+    /// Were this directory's names walked last, and has none moved since?
+    #[inline(always)]
+    pub fn remembers(&self, dentry: u64, inode: &InodeKey, era: u64) -> bool {
+        let walked = &self.walked;
+        walked.dentry == dentry && walked.era == era && walked.inode == *inode
+    }
+
+    /// Appends its names.
+    #[inline(always)]
+    pub fn append_remembered(&mut self) {
+        let (length, end) = (self.walked.length, self.end());
+        for word in (0..WALKED).step_by(8) {
+            // SAFETY: within `names`; WALKED bytes fit behind `end`. A word may lie anywhere: the machine stores it all
+            // the same.
+            unsafe {
+                let eight = self.walked.names.as_ptr().add(word).cast::<u64>().read_volatile();
+                end.add(word).cast::<u64>().write_volatile(eight);
+            }
+        }
+        self.grow(length.into());
+    }
+
+    /// The names behind `before` are this directory's.
+    #[inline(always)]
+    pub fn remember(&mut self, dentry: u64, inode: &InodeKey, era: u64, before: u32) {
+        let length = self.tail().wrapping_sub(before);
+        self.walked.era = 0;
+        if length as usize > WALKED {
+            return;
+        }
+        // SAFETY: WALKED bytes behind any place of the tail are within it and its slack.
+        let names = unsafe { self.bytes.as_ptr().add(before as usize & (TAIL - 1)) };
+        for word in (0..WALKED).step_by(8) {
+            // SAFETY: as above, the other way.
+            unsafe {
+                let eight = names.add(word).cast::<u64>().read_volatile();
+                self.walked.names.as_mut_ptr().add(word).cast::<u64>().write_volatile(eight);
+            }
+        }
+        self.walked.dentry = dentry;
+        self.walked.inode = *inode;
+        self.walked.length = length;
+        self.walked.era = era;
     }
 
     /// Where a walk over names must end, else it is cut.
@@ -255,7 +328,17 @@ impl Scratch {
     #[inline(always)]
     pub fn open_slot(&mut self) -> Option<&'static mut Slot> {
         self.set_slot(Slot::open());
-        self.slot()
+        let slot = self.slot()?;
+        slot.begin();
+        Some(slot)
+    }
+
+    /// The slot is free again.
+    #[inline(always)]
+    pub fn free_slot(&mut self) {
+        // SAFETY: as for `owner`.
+        Slot::free(unsafe { core::ptr::read_volatile(&raw const self.slot) });
+        self.set_slot(slot::NONE);
     }
 
     /// Begins another record with an empty tail.
@@ -263,7 +346,10 @@ impl Scratch {
     pub fn restart(&mut self) {
         self.set_tail(0);
         // SAFETY: as for `tail`.
-        unsafe { core::ptr::write_volatile(&raw mut self.leaf, 0) }
+        unsafe {
+            core::ptr::write_volatile(&raw mut self.directory, 0);
+            core::ptr::write_volatile(&raw mut self.names_end, 0);
+        }
     }
 
     /// What the call was, read anew: one of `syscalls::op`.
@@ -299,19 +385,28 @@ impl Scratch {
         (-MAX_ERRNO..0).contains(&self.result())
     }
 
-    /// The dentry that the first path of the record is named by; 0 = none.
+    /// The directory that the record's first path lies in; 0 = none.
     #[inline(always)]
-    pub fn leaf(&self) -> u64 {
+    pub fn directory(&self) -> u64 {
         // SAFETY: as for `tail`.
-        unsafe { core::ptr::read_volatile(&raw const self.leaf) }
+        unsafe { core::ptr::read_volatile(&raw const self.directory) }
     }
 
-    /// The first path of a record stays its leaf.
+    /// The names that come next are this directory's: it is the record's, if it is the first.
     #[inline(always)]
-    pub fn set_leaf(&mut self, dentry: u64) {
-        if self.leaf() == 0 {
+    pub fn lies_in(&mut self, directory: u64) {
+        if self.directory() == 0 {
+            self.names = self.tail();
             // SAFETY: as for `tail`.
-            unsafe { core::ptr::write_volatile(&raw mut self.leaf, dentry) }
+            unsafe { core::ptr::write_volatile(&raw mut self.directory, directory) }
+        }
+    }
+
+    /// They are there.
+    #[inline(always)]
+    pub fn is_named(&mut self) {
+        if self.names_end == 0 {
+            self.names_end = self.tail();
         }
     }
 
@@ -359,10 +454,15 @@ impl Scratch {
         self.looking()
     }
 
-    /// The tail from its beginning, and its bytes: the first path, leaf first.
+    /// The names of that directory, and their bytes.
     #[inline(always)]
-    pub fn first_path(&self) -> (*const u8, u32) {
-        (self.bytes.as_ptr(), self.tail())
+    pub fn directory_names(&self) -> (*const u8, u32) {
+        // SAFETY: as for `tail`.
+        let (from, end) = unsafe {
+            (core::ptr::read_volatile(&raw const self.names), core::ptr::read_volatile(&raw const self.names_end))
+        };
+        // SAFETY: within the tail, behind which SLACK bytes follow.
+        (unsafe { self.bytes.as_ptr().add(from as usize & (TAIL - 1)) }, end.wrapping_sub(from))
     }
 
     /// Starts walking at a dentry.
@@ -375,24 +475,6 @@ impl Scratch {
     #[inline(always)]
     pub fn begin_path(&mut self) {
         self.path_start = self.tail();
-    }
-
-    /// Where that path begins in the tail.
-    #[inline(always)]
-    pub fn path_start(&self) -> u32 {
-        // SAFETY: as for `tail`.
-        unsafe { core::ptr::read_volatile(&raw const self.path_start) }
-    }
-
-    /// Appends a part of the tail, at most [`PATH`] bytes, once more.
-    #[inline(always)]
-    pub fn repeat(&mut self, from: u32, length: u32) -> u32 {
-        let length = length.min(PATH as u32);
-        // SAFETY: within the tail, behind which PATH bytes follow.
-        let source = unsafe { self.bytes.as_ptr().add(from as usize & (TAIL - 1)) };
-        // SAFETY: PATH bytes fit behind `end`.
-        let failed = unsafe { bpf_probe_read_kernel(self.end().cast(), length, source.cast()) };
-        if failed != 0 { 0 } else { self.grow(length.into()) }
     }
 
     /// Bytes appended since [`Self::begin_path`].

@@ -12,6 +12,8 @@ use graven_abi::path;
 
 use super::name;
 use super::offset::offset;
+#[cfg(not(feature = "counted"))]
+use super::read::clear;
 use super::scratch::{Block, Scratch};
 use super::task::Current;
 
@@ -68,38 +70,47 @@ pub mod now {
 /// See the module's text.
 #[repr(C)]
 pub struct Slot {
-    /// The thread that has it, see [`me`]; 0 = free.
-    owner: u64,
     /// Entries in use.
     pub count: u32,
     /// Of these, those that are kept, until a record explains them.
     pub kept: u32,
     /// Of these, those that are protected.
     pub protected: u32,
+    /// Policy roots among all.
+    pub roots: u32,
     /// 1 = this call may move a directory, or take a policy root away: the generation is odd because of it.
     pub moving: u32,
     /// For `rename`: the entry that has moved, and the one that stood at its new name; TOUCHED = none. Here, and not in
     /// registers, of which the verifier would follow every combination.
     pub moved: u32,
     pub replaced: u32,
-    /// The root of the file system on which something is kept; of several the last: overlay changes its layers before
-    /// it changes itself.
+    /// Files among all, which are no directories and have a name.
+    pub files: u32,
+    /// The root of the file system on which something is kept; of several the last on which something is protected:
+    /// overlay changes its layers before it changes itself.
     pub root: u64,
     pub touched: [Touched; TOUCHED],
 }
 
-/// An array and no hash: a slot is found, taken and given back without a copy. A thread's slot is one of a few next to
-/// each other, which its number leads to.
+/// An array and no hash: a slot is found, taken and given back without a copy.
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SLOTS, 0);
 
-/// Slots that a thread may have: with this many, and no more than a tenth of all taken, one in ten thousand finds none.
-const PROBES: u32 = 4;
+/// Slots that a thread may have: with this many, and no more than a tenth of all taken, eight in ten thousand find none.
+const WAYS: usize = 4;
+
+/// The threads that have slots next to each other, see [`me`]; 0 = free. Beside each other and not in the slots: a
+/// thread looks at one line of memory.
+type Holders = [u64; WAYS];
+
+/// By the thread's number.
+#[map]
+static HOLDERS: Array<Holders> = Array::with_max_entries(MAX_SLOTS / WAYS as u32, 0);
 
 /// Instead of a slot's number: the thread has none.
 pub const NONE: u32 = u32::MAX;
 
-const _: () = assert!(MAX_SLOTS.is_power_of_two());
+const _: () = assert!(MAX_SLOTS.is_power_of_two() && WAYS.is_power_of_two());
 
 /// The current thread's number, which no other thread has while it lives. Thread 0, the idle one, changes nothing.
 #[inline(always)]
@@ -107,19 +118,25 @@ fn me() -> u64 {
     Current::get().thread().into()
 }
 
-/// Numbers of the slots that a thread may have.
+/// Where the holders of a thread's slots stand. Neighbouring threads are far from each other (Knuth's multiplicative
+/// hash).
 #[inline(always)]
-fn numbers(owner: u64) -> impl Iterator<Item = u32> {
-    // Neighbouring threads are far from each other (Knuth's multiplicative hash).
-    let first = (owner as u32).wrapping_mul(2_654_435_761) >> 16;
-    (0..PROBES).map(move |number| (first + number) & (MAX_SLOTS - 1))
+fn set_of(thread: u64) -> u32 {
+    ((thread as u32).wrapping_mul(2_654_435_761) >> 16) & (MAX_SLOTS / WAYS as u32 - 1)
+}
+
+/// Who has this slot.
+#[inline(always)]
+fn holder(holders: *mut Holders, way: usize) -> *mut u64 {
+    // SAFETY: a number below WAYS.
+    unsafe { holders.cast::<u64>().add(way & (WAYS - 1)) }
 }
 
 impl Slot {
     /// The one of this number; none for [`NONE`].
     #[inline(always)]
     pub fn of(number: u32) -> Option<&'static mut Self> {
-        // SAFETY: a live map value. Only the thread in `owner` uses what is in it.
+        // SAFETY: a live map value. Only the thread that holds it uses what is in it.
         unsafe { SLOTS.get_ptr_mut(number)?.as_mut() }
     }
 
@@ -127,9 +144,12 @@ impl Slot {
     #[inline(always)]
     pub fn find() -> u32 {
         let me = me();
-        for number in numbers(me) {
-            if Self::of(number).is_some_and(|slot| slot.held_by() == me) {
-                return number;
+        let set = set_of(me);
+        let Some(holders) = HOLDERS.get_ptr_mut(set) else { return NONE };
+        for way in 0..WAYS {
+            // SAFETY: a live map value; volatile, because other CPUs write it.
+            if unsafe { holder(holders, way).read_volatile() } == me {
+                return set * WAYS as u32 + way as u32;
             }
         }
         NONE
@@ -140,39 +160,26 @@ impl Slot {
     #[inline(always)]
     pub fn open() -> u32 {
         let me = me();
-        for number in numbers(me) {
-            if let Some(slot) = Self::of(number)
-                && slot.take(me)
-            {
-                slot.count = 0;
-                slot.kept = 0;
-                slot.protected = 0;
-                slot.moving = 0;
-                return number;
+        let set = set_of(me);
+        let Some(holders) = HOLDERS.get_ptr_mut(set) else { return NONE };
+        for way in 0..WAYS {
+            if take(holder(holders, way), me) {
+                return set * WAYS as u32 + way as u32;
             }
         }
         NONE
     }
 
-    #[inline(always)]
-    fn held_by(&self) -> u64 {
-        // SAFETY: a field of a live map value; volatile, because other CPUs write it.
-        unsafe { core::ptr::read_volatile(&raw const self.owner) }
-    }
-
-    /// Takes a free one; another CPU may be faster.
+    /// Nothing has changed yet.
     #[cfg(not(feature = "counted"))]
     #[inline(always)]
-    fn take(&mut self, me: u64) -> bool {
-        if self.held_by() != 0 {
-            return false;
-        }
-        let owner = &raw mut self.owner;
-        // SAFETY: a live, aligned map value.
-        let (_, taken) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(owner, 0, me)
-        };
-        taken
+    pub fn begin(&mut self) {
+        clear(&mut self.count);
+        clear(&mut self.kept);
+        clear(&mut self.protected);
+        clear(&mut self.roots);
+        clear(&mut self.files);
+        clear(&mut self.moving);
     }
 
     /// The strictest class of what is kept.
@@ -191,15 +198,34 @@ impl Slot {
         unsafe { &mut *self.touched.as_mut_ptr().add(index) }
     }
 
-    /// What it held is used up, or the thread ends. The slot must not be touched after this.
+    /// What the slot of this number held is used up, or the thread ends. It must not be touched after this.
     #[inline(always)]
-    pub fn free(&mut self) {
-        // SAFETY: as above.
-        unsafe { core::ptr::write_volatile(&raw mut self.owner, 0) }
+    pub fn free(number: u32) {
+        if let Some(holders) = HOLDERS.get_ptr_mut(number / WAYS as u32) {
+            // SAFETY: a live map value; volatile, because other CPUs read it.
+            unsafe { holder(holders, number as usize).write_volatile(0) }
+        }
+    }
+}
+
+/// Takes a free slot; another CPU may be faster.
+#[cfg(not(feature = "counted"))]
+#[inline(always)]
+fn take(holder: *mut u64, me: u64) -> bool {
+    // SAFETY: a live, aligned map value.
+    unsafe {
+        holder.read_volatile() == 0
+            && atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(holder, 0, me).1
     }
 }
 
 impl Touched {
+    /// Is it a policy root?
+    #[inline(always)]
+    pub fn is_root(&self) -> bool {
+        self.marked != 0
+    }
+
     /// Copies its name, so that it is known when the dentry is not.
     #[inline(always)]
     pub fn describe_name(&mut self, dentry: Block) {

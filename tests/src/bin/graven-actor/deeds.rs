@@ -86,6 +86,12 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
         ("flood", [folder, first, count]) => {
             flood(folder.as_ref(), hand.number(first)?, hand.number(count)?)?;
         }
+        ("swing", [path, other, count]) => {
+            for change in 0..hand.number(count)? {
+                let (from, to) = if change.is_multiple_of(2) { (path, other) } else { (other, path) };
+                std::fs::rename(from, to)?;
+            }
+        }
         _ => return Ok(None),
     }
     Ok(Some(0))
