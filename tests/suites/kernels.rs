@@ -80,6 +80,40 @@ fn the_sensor_hangs_on_all_that_this_kernel_has() -> Result<()> {
     Ok(())
 }
 
+/// Half of what the verifier follows at most (BPF_COMPLEXITY_LIMIT_INSNS): a build that fills more leaves no room for the
+/// next change, nor for the next kernel's way of counting.
+const VERIFIED: u64 = 500_000;
+
+/// The first kernel that says how much it followed.
+const VERIFIED_SINCE: (u32, u32) = (5, 16);
+
+#[test]
+fn no_program_fills_more_than_half_of_the_verifiers_patience() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    let says = version(report["kernel"].as_str().unwrap_or_default())? >= VERIFIED_SINCE;
+    for hook in hooks(report)?.iter().filter(|hook| hook["attached"] == true) {
+        let verified = hook["verified"].as_u64();
+        ensure!(verified.is_some() == says, "{hook}");
+        ensure!(verified.is_none_or(|verified| verified <= VERIFIED), "{hook}");
+    }
+    Ok(())
+}
+
+/// The first kernel with bpf_rdonly_cast.
+const CASTS_SINCE: (u32, u32) = (6, 2);
+
+#[test]
+fn what_the_kernel_lets_be_loaded_is_not_asked_for() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    if version(report["kernel"].as_str().unwrap_or_default())? < CASTS_SINCE {
+        return Ok(());
+    }
+    for hook in hooks(report)? {
+        ensure!(hook["remark"].is_null(), "{hook}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_not_attached_says_why_and_what_is_not_seen() -> Result<()> {
     let Some(report) = report()? else { return Ok(()) };

@@ -43,6 +43,7 @@ pub mod marked {
     /// The word and the bit of an inode's address.
     #[must_use]
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "as many bits as BITS has are left")]
     pub const fn of(inode: u64) -> (u32, u64) {
         // Knuth's multiplicative hash: addresses differ in their middle.
         let bit = (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS.trailing_zeros())) as u32;

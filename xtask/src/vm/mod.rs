@@ -24,6 +24,7 @@ mod boot;
 mod lab;
 pub(crate) mod together;
 mod report;
+mod verifier;
 
 pub(crate) use boot::{Machine, Outcome};
 pub(crate) use job::Job;
@@ -82,6 +83,12 @@ pub(crate) struct Arguments {
     /// One JSON document on standard output; all else on standard error
     #[arg(long)]
     json: bool,
+    /// What each program of the sensor costs the kernels' verifier, beside the figures in ebpf/verifier.toml
+    #[arg(long, conflicts_with_all = ["command", "json"])]
+    verifier: bool,
+    /// Keep these figures
+    #[arg(long, requires = "verifier")]
+    accept: bool,
     #[command(flatten)]
     install: Install,
 }
@@ -98,14 +105,19 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             .map_err(|error| fault::usage(format!("--programs {}: {error}", folder.display())))?,
         None => built(&repo, &mut stages, arguments.install)?,
     };
-    let (command, mut files) = guest_command(&arguments.command, &arguments.files)?;
+    let words = match arguments.verifier {
+        true => verifier::COMMAND.map(str::to_owned).to_vec(),
+        false => arguments.command.clone(),
+    };
+    let (command, mut files) = guest_command(&words, &arguments.files)?;
     files.extend(present(&programs)?);
     let lab = Lab::open(&repo, &mut stages, arguments.install, &wanted, arguments.refresh)?;
     let machine = lab.furnish(stages.begin("disks"), &arguments.choice, &files)?;
     let job = |kernel: &str| Job::new(&command, &programs, kernel, Path::new("/root"));
     let show = |boot: &Boot| {
         let lines = said(&repo, boot);
-        if !arguments.json && !lines.is_empty() {
+        let is_shown_later = arguments.json || (arguments.verifier && boot.is_good());
+        if !is_shown_later && !lines.is_empty() {
             // At once: other boots speak too.
             println!("{}", lines.join("\n"));
         }
@@ -116,7 +128,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         report::table(&boots).iter().for_each(|line| println!("{line}"));
     }
-    Ok(if boots.iter().all(Boot::is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let good = !arguments.verifier || verifier::conclude(&repo, &boots, arguments.accept)?;
+    Ok(if good && boots.iter().all(Boot::is_good) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Boots every kernel of the lab, and shows each as soon as it has ended.

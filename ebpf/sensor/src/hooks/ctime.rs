@@ -80,7 +80,8 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     if operation != op::NOTHING {
         let takes_name = matches!(operation, op::UNLINK..=op::RENAMEAT2);
         if let Some(slot) = slot.or_else(|| scratch.open_slot())
-            && note(scratch, slot, &changing, &place, operation) {
+            && note(scratch, slot, &changing, &place, operation)
+        {
             // A directory goes or moves when its own directory changes too, see `note::announce`.
             if takes_name && !directory && own != UNKNOWN {
                 may_go(slot);

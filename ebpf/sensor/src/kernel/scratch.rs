@@ -5,9 +5,7 @@
 //! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
 //! recursion guard skips the second), and each program has its own scratch.
 
-use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
-};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use graven_abi::filter::InodeKey;
@@ -459,7 +457,10 @@ impl Scratch {
     pub fn directory_names(&self) -> (*const u8, u32) {
         // SAFETY: as for `tail`.
         let (from, end) = unsafe {
-            (core::ptr::read_volatile(&raw const self.names), core::ptr::read_volatile(&raw const self.names_end))
+            (
+                core::ptr::read_volatile(&raw const self.names),
+                core::ptr::read_volatile(&raw const self.names_end),
+            )
         };
         // SAFETY: within the tail, behind which SLACK bytes follow.
         (unsafe { self.bytes.as_ptr().add(from as usize & (TAIL - 1)) }, end.wrapping_sub(from))
