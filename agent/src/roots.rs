@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::attribute::{Host, ThisHost, mount_points, seen_twice};
 use crate::policy::Policy;
-use crate::sensor::{Mark, MarkClass, with_mounts};
+use crate::sensor::{Mark, MarkClass, with_ancestors, with_mounts};
 
 /// Knows the mounts that the marks were made for.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Roots {
     pub fn wanted(&mut self, policy: &Policy) -> io::Result<Vec<Mark>> {
         self.mountinfo = ThisHost::default().mountinfo()?;
         let mounts = mount_points(&self.mountinfo);
-        let mut marks = with_mounts(policy.marks(), mounts.iter().map(PathBuf::as_path));
+        let mut marks = with_mounts(with_ancestors(policy.marks()), mounts.iter().map(PathBuf::as_path));
         marks.retain(|mark| !self.own.contains(&mark.path));
         if self.all {
             marks.retain(|mark| mark.class != MarkClass::Mutable);

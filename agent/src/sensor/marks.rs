@@ -49,6 +49,19 @@ pub struct Mark {
     pub class: MarkClass,
 }
 
+/// Adds the directories between each root and the one above it, with what holds there: one that moves takes the roots below
+/// it along, and what is put at their places has no mark.
+pub fn with_ancestors(marks: Vec<Mark>) -> Vec<Mark> {
+    let by_path: BTreeMap<PathBuf, MarkClass> = marks.into_iter().map(|m| (m.path, m.class)).collect();
+    let mut between = BTreeMap::new();
+    for path in by_path.keys() {
+        let above = |path: &Path| path.ancestors().skip(1).find_map(|path| by_path.get(path)).copied();
+        let unmarked = path.ancestors().skip(1).take_while(|path| !by_path.contains_key(*path));
+        between.extend(unmarked.filter_map(|path| Some((path.to_path_buf(), above(path)?))));
+    }
+    by_path.into_iter().chain(between).map(|(path, class)| Mark { path, class }).collect()
+}
+
 /// Adds the roots of the mounts: the kernel's walk ends at the root of a file system, so each mount point
 /// carries on what holds at its place.
 pub fn with_mounts<'a>(marks: Vec<Mark>, mounts: impl Iterator<Item = &'a Path>) -> Vec<Mark> {
@@ -127,7 +140,8 @@ impl Marks {
         let gone: Vec<u64> = self.set.keys().filter(|key| !set.contains_key(key)).copied().collect();
         // What has no bit is not looked up: all bits stand before the first mark, and go behind the last.
         self.set_bits(bits_of(set.keys().chain(&gone)))?;
-        for (key, value) in set {
+        // Meanwhile nothing is ignored: what stands already is left.
+        for (key, value) in set.iter().filter(|(key, value)| self.set.get(key) != Some(value)) {
             self.table.insert(key, value, 0).map_err(|e| map_error("MARKS", e))?;
         }
         for key in &gone {
@@ -274,6 +288,23 @@ mod tests {
         assert_eq!(class("/etc/ssl"), Some(MarkClass::Protect));
         assert_eq!(class("/proc"), Some(MarkClass::Mutable));
         assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn a_directory_above_a_root_carries_on_what_holds_there() {
+        let mark = |path: &str, class| Mark { path: path.into(), class };
+        let marks = vec![mark("/", MarkClass::Mutable), mark("/opt/app/conf", MarkClass::Protect)];
+        let nested = mark("/opt/app/conf/a/cache", MarkClass::Mutable);
+        let all = with_ancestors([marks, vec![nested]].concat());
+        let class = |path: &str| all.iter().find(|m| m.path == Path::new(path)).map(|m| m.class);
+        assert_eq!(["/opt", "/opt/app"].map(class), [Some(MarkClass::Mutable); 2]);
+        assert_eq!(class("/opt/app/conf/a"), Some(MarkClass::Protect));
+        assert_eq!(all.len(), 6);
+        assert_eq!(
+            with_ancestors(vec![mark("/etc/a", MarkClass::Protect)]).len(),
+            1,
+            "nothing is known above"
+        );
     }
 
     /// Inodes of one file system lie next to each other in the kernel's slabs.

@@ -24,7 +24,7 @@ use graven_abi::counter;
 use graven_abi::header::ring;
 
 pub use attach::{Hook, Required};
-pub use marks::{Mark, MarkClass, with_mounts};
+pub use marks::{Mark, MarkClass, with_ancestors, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
 pub use rings::{Drain, Drained};

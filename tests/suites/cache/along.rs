@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use graven_tests::actor::Attempt;
+use graven_tests::place::Place;
 use graven_tests::stage::Stage;
 use graven_tests::{missing, sight, skip, words};
 
@@ -17,12 +18,12 @@ const BELIEVED_AGAIN: Duration = Duration::from_secs(5);
 /// Changes in a directory, so that the sensor remembers what it is.
 const OFTEN: &str = "200";
 
-/// A stage, unless nobody may have one here, or the kernel leaves nothing out.
-fn stage(name: &str, mutable: &[&str]) -> Result<Option<Stage>> {
+/// A stage, unless nobody may have one here.
+fn stage_of(start: impl FnOnce() -> Result<Stage>) -> Result<Option<Stage>> {
     if skip::needs_root(SUITE) {
         return Ok(None);
     }
-    match Stage::excepting(name, mutable) {
+    match start() {
         Err(error) if skip::is_refused(SUITE, &error) => Ok(None),
         stage => stage.map(Some),
     }
@@ -36,7 +37,7 @@ fn is_recorded(stage: &Stage, made: &Path) -> Result<()> {
 
 #[test]
 fn a_mutable_root_that_moves_along_is_mutable_no_more() -> Result<()> {
-    let Some(stage) = stage("along", &["a/cache"])? else { return Ok(()) };
+    let Some(stage) = stage_of(|| Stage::excepting("along", &["a/cache"]))? else { return Ok(()) };
     let begin = stage.begin()?;
     let [before, after] = ["a", "b"].map(|name| stage.watched().join(name));
     let (ignored, protected) = (before.join("cache/ignored"), after.join("cache/protected"));
@@ -54,8 +55,31 @@ fn a_mutable_root_that_moves_along_is_mutable_no_more() -> Result<()> {
 }
 
 #[test]
+fn what_takes_the_place_of_a_protected_directory_that_moved_along_is_protected() -> Result<()> {
+    let mut place = Place::new("above")?;
+    let [before, after] = ["app", "away"].map(|name| place.join(name));
+    let root = before.join("conf");
+    std::fs::create_dir_all(&root)?;
+    let Some(stage) = stage_of(|| Stage::guarding("above", &[&root]))? else {
+        place.done();
+        return Ok(());
+    };
+    let begin = stage.begin()?;
+    let first = root.join("first");
+    actor()?.act(&words![
+        "rename", before, after, "then", "mkdir", before, "0755", "then", "mkdir", root, "0755", "then",
+        "mkdir", first, "0755"
+    ])?;
+    stage.fence()?;
+    stage.or_lost(begin, is_recorded(&stage, &first))?;
+    stage.finish()?;
+    place.done();
+    Ok(())
+}
+
+#[test]
 fn what_io_uring_moves_into_a_protected_place_is_protected_for_good() -> Result<()> {
-    let Some(stage) = stage("uring", &[])? else { return Ok(()) };
+    let Some(stage) = stage_of(|| Stage::start("uring"))? else { return Ok(()) };
     let begin = stage.begin()?;
     let before = stage.outside("busy")?.join("moves");
     let after = stage.watched().join("moves");

@@ -15,7 +15,6 @@ use super::sys_exit::{Evidence, look_at_roots, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
-use crate::kernel::maps;
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
@@ -30,8 +29,13 @@ const EXCHANGE: u64 = 2;
 #[inline(never)]
 pub extern "C" fn renamed(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
-    let unseen = scratch.call().announced == 0 && scratch.slot().is_some_and(|slot| slot.files == 0);
+    let mut unseen = false;
+    if let Some(slot) = scratch.slot() {
+        // A mutable directory too may have roots below it.
+        look_at_roots(scratch, slot);
+        // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
+        unseen = scratch.call().announced == 0 && slot.files == 0;
+    }
     match Evidence::of(scratch, count) {
         Evidence::Ignored if !unseen => 0,
         Evidence::None | Evidence::Ignored => {
@@ -51,7 +55,6 @@ pub extern "C" fn renamed(count: u32) -> u32 {
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: &mut Slot) -> bool {
     let class = slot.strictest();
-    look_at_roots(scratch, slot);
     let found = look_again();
     let (moved, replaced) = (found & 0xff, found >> 8);
     if moved >= TOUCHED as u32 {
@@ -65,12 +68,7 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) -> bool {
         explain(slot, replaced);
     }
     let exchange = scratch.argument(scratch.shape().value) & EXCHANGE != 0;
-    let directory = is_directory(slot.entry(moved).facts.mode);
-    if directory && class != class::MUTABLE {
-        // A root below it has moved along, with its mark.
-        maps::distrust_until_marked();
-    }
-    directory || exchange
+    exchange || is_directory(slot.entry(moved).facts.mode)
 }
 
 /// What has become of the names that the thread's entries had: which of them has moved, and which, of another inode,
