@@ -89,8 +89,8 @@ extern "C" fn append_directory(owner: u32, directory: u64, root: u64) -> u32 {
     // directory can have the same addresses and number a moment later.
     let lasts = head.field::<u32>(offset!(dentry_flags)) & REVALIDATES == 0 && inode.generation != 0;
     let remembered = cfg!(not(feature = "counted")) && load(&WITNESSED) != 0 && era != 0 && lasts;
-    if remembered && scratch.remembers(directory, &inode, era) {
-        scratch.append_remembered();
+    if remembered && scratch.walked().is(directory, &inode, era) {
+        scratch.append_walked();
         return 0;
     }
     let before = scratch.tail();
@@ -98,7 +98,7 @@ extern "C" fn append_directory(owner: u32, directory: u64, root: u64) -> u32 {
     scratch.walk_from(directory);
     let cut = walk_names(owner);
     if remembered && cut == 0 {
-        scratch.remember(directory, &inode, era, before);
+        scratch.have_walked(directory, &inode, era, before);
     }
     cut
 }

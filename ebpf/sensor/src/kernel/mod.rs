@@ -16,6 +16,7 @@ pub mod dentry;
 pub mod file;
 pub mod slot;
 pub mod maps;
+pub mod walked;
 pub mod scratch;
 pub mod name;
 pub mod overflow;

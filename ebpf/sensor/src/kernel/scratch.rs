@@ -18,6 +18,7 @@ use graven_abi::{overflow, path};
 use super::name;
 use super::read::{at, cast, casts, into};
 use super::slot::{self, Slot, Touched};
+use super::walked::{self, Walked};
 
 /// Room for a header and the largest fixed part (rename).
 pub const FIXED: usize = 352;
@@ -78,21 +79,6 @@ impl LastRead {
     }
 }
 
-/// Bytes of a directory's names that are remembered: nearly all are shorter.
-const WALKED: usize = 64;
-
-/// The directory whose names were walked last, as long as no directory moves.
-#[repr(C)]
-struct Walked {
-    dentry: u64,
-    inode: InodeKey,
-    /// See `maps::settled`; 0 = none.
-    era: u64,
-    length: u32,
-    padding: u32,
-    names: [u8; WALKED],
-}
-
 /// See the module's text.
 #[repr(C)]
 pub struct Scratch {
@@ -142,6 +128,7 @@ pub struct Call {
 }
 
 const _: () = assert!(size_of::<Scratch>() < 32 << 10, "a per-CPU value is at most 32 KiB");
+const _: () = assert!(walked::NAMES <= SLACK);
 const _: () = assert!(ARGV <= SLACK && NAME <= SLACK && STRING <= SLACK);
 
 /// Which program owns which scratch.
@@ -216,49 +203,27 @@ impl Scratch {
         self.top.read(address)
     }
 
-    /// Were this directory's names walked last, and has none moved since?
+    /// The directory whose names were walked last.
     #[inline(always)]
-    pub fn remembers(&self, dentry: u64, inode: &InodeKey, era: u64) -> bool {
-        let walked = &self.walked;
-        walked.dentry == dentry && walked.era == era && walked.inode == *inode
+    pub fn walked(&self) -> &Walked {
+        &self.walked
     }
 
     /// Appends its names.
     #[inline(always)]
-    pub fn append_remembered(&mut self) {
-        let (length, end) = (self.walked.length, self.end());
-        for word in (0..WALKED).step_by(8) {
-            // SAFETY: within `names`; WALKED bytes fit behind `end`. A word may lie anywhere: the machine stores it all
-            // the same.
-            unsafe {
-                let eight = self.walked.names.as_ptr().add(word).cast::<u64>().read_volatile();
-                end.add(word).cast::<u64>().write_volatile(eight);
-            }
-        }
+    pub fn append_walked(&mut self) {
+        let end = self.end();
+        let length = self.walked.copy_names(end);
         self.grow(length.into());
     }
 
     /// The names behind `before` are this directory's.
     #[inline(always)]
-    pub fn remember(&mut self, dentry: u64, inode: &InodeKey, era: u64, before: u32) {
+    pub fn have_walked(&mut self, dentry: u64, inode: &InodeKey, era: u64, before: u32) {
         let length = self.tail().wrapping_sub(before);
-        self.walked.era = 0;
-        if length as usize > WALKED {
-            return;
-        }
-        // SAFETY: WALKED bytes behind any place of the tail are within it and its slack.
+        // SAFETY: within the tail, behind which SLACK bytes follow.
         let names = unsafe { self.bytes.as_ptr().add(before as usize & (TAIL - 1)) };
-        for word in (0..WALKED).step_by(8) {
-            // SAFETY: as above, the other way.
-            unsafe {
-                let eight = names.add(word).cast::<u64>().read_volatile();
-                self.walked.names.as_mut_ptr().add(word).cast::<u64>().write_volatile(eight);
-            }
-        }
-        self.walked.dentry = dentry;
-        self.walked.inode = *inode;
-        self.walked.length = length;
-        self.walked.era = era;
+        self.walked.keep(dentry, inode, era, names, length);
     }
 
     /// Where a walk over names must end, else it is cut.
