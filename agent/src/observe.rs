@@ -37,7 +37,8 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     };
     let mut sensor = Sensor::load()?;
     let mut roots = Roots::new(Vec::new(), arguments.all);
-    sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
+    let left_out = sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
+    crate::roots::warn(left_out);
     let collector = collect(sensor.rings()?)?;
     sensor.attach()?;
     sensor.guard(&[std::process::id()])?;
@@ -80,7 +81,8 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
         }
         if sensor.marks_stale() | roots.mounts_changed() {
             pipeline.attribution().refresh();
-            sensor.mark(&roots.wanted(pipeline.policy()).context("cannot read the mount table")?)?;
+            let wanted = roots.wanted(pipeline.policy()).context("cannot read the mount table")?;
+            crate::roots::warn(sensor.mark(&wanted)?);
         }
     }
     sensor.detach();

@@ -109,7 +109,8 @@ fn what_the_kernel_lets_be_loaded_is_not_asked_for() -> Result<()> {
         return Ok(());
     }
     for hook in hooks(report)? {
-        ensure!(hook["remark"].is_null(), "{hook}");
+        let slower = hook["remark"].as_str().is_some_and(|remark| remark.contains("its memory"));
+        ensure!(!slower, "{hook}");
     }
     Ok(())
 }

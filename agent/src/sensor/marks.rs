@@ -4,7 +4,8 @@
 //! because `stat` numbers differ on overlay and btrfs. An inotify watch keeps the inode in memory, so that
 //! its address stays its own, without keeping the mount busy, and tells when it moves, goes or is unmounted.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -49,17 +50,26 @@ pub struct Mark {
     pub class: MarkClass,
 }
 
-/// Adds the directories between each root and the one above it, with what holds there: one that moves takes the roots below
-/// it along, and what is put at their places has no mark.
-pub fn with_ancestors(marks: Vec<Mark>) -> Vec<Mark> {
-    let by_path: BTreeMap<PathBuf, MarkClass> = marks.into_iter().map(|m| (m.path, m.class)).collect();
+/// What is to be marked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The roots.
+    pub roots: Vec<Mark>,
+    /// The directories between a root and the one above it, with what holds there: one that moves takes the roots below it
+    /// along, and what is put at their places has no mark.
+    pub above: Vec<Mark>,
+}
+
+/// The directories above roots, see [`Wanted::above`].
+pub fn above(roots: &[Mark]) -> Vec<Mark> {
+    let by_path: BTreeMap<&Path, MarkClass> = roots.iter().map(|m| (m.path.as_path(), m.class)).collect();
     let mut between = BTreeMap::new();
     for path in by_path.keys() {
-        let above = |path: &Path| path.ancestors().skip(1).find_map(|path| by_path.get(path)).copied();
+        let nearest = |path: &Path| path.ancestors().skip(1).find_map(|path| by_path.get(path)).copied();
         let unmarked = path.ancestors().skip(1).take_while(|path| !by_path.contains_key(*path));
-        between.extend(unmarked.filter_map(|path| Some((path.to_path_buf(), above(path)?))));
+        between.extend(unmarked.filter_map(|path| Some((path.to_path_buf(), nearest(path)?))));
     }
-    by_path.into_iter().chain(between).map(|(path, class)| Mark { path, class }).collect()
+    between.into_iter().map(|(path, class)| Mark { path, class }).collect()
 }
 
 /// Adds the roots of the mounts: the kernel's walk ends at the root of a file system, so each mount point
@@ -88,6 +98,8 @@ pub(super) struct Marks {
     /// Which watch keeps which inode.
     watched: std::collections::HashMap<WatchDescriptor, u64>,
     set: BTreeMap<u64, [u8; 16]>,
+    /// Of these, the directories above roots.
+    above: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for Marks {
@@ -105,14 +117,16 @@ impl Marks {
         let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
         let bits = bits_of(std::iter::empty());
         let (watched, set) = (std::collections::HashMap::new(), BTreeMap::new());
-        Ok(Self { table, marked, bits, answers, generation, watch, watched, set })
+        let above = BTreeSet::new();
+        Ok(Self { table, marked, bits, answers, generation, watch, watched, set, above })
     }
 
-    /// Sets all marks while the kernel believes no verdict. A protected inode that lives on stays marked though
+    /// Sets all marks while the kernel believes no verdict. A protected root that lives on stays marked though
     /// its path leads elsewhere now: something was mounted over it, or it was moved; descriptors still reach it.
-    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &[Mark]) -> Result<(), SensorError> {
+    /// How many directories above roots found no room or cannot be watched.
+    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &Wanted) -> Result<usize, SensorError> {
         let mut set = self.still_protected();
-        for mark in wanted {
+        for mark in &wanted.roots {
             if let Some((address, value)) = self.resolve(ebpf, mark)? {
                 keep_strictest(&mut set, address, value);
             }
@@ -120,19 +134,46 @@ impl Marks {
         if set.len() > graven_abi::limits::MARKS as usize {
             return Err(SensorError::TooManyMarks(set.len()));
         }
+        let (above, left_out) = self.resolve_above(ebpf, &wanted.above, &mut set);
         run(ebpf, "shape", 0)?;
         let written = self.write(&set);
         run(ebpf, "shape", 1)?;
         written?;
         self.set = set;
+        self.above = above;
         self.forget();
-        Ok(())
+        Ok(left_out)
+    }
+
+    /// Adds the directories above roots as far as there is room.
+    fn resolve_above(
+        &mut self,
+        ebpf: &mut Ebpf,
+        wanted: &[Mark],
+        set: &mut BTreeMap<u64, [u8; 16]>,
+    ) -> (BTreeSet<u64>, usize) {
+        let (mut above, mut left_out) = (BTreeSet::new(), 0);
+        for mark in wanted {
+            let full = set.len() >= graven_abi::limits::MARKS as usize;
+            match if full { Err(SensorError::TooManyMarks(set.len())) } else { self.resolve(ebpf, mark) } {
+                Ok(Some((address, value))) => {
+                    if let Entry::Vacant(free) = set.entry(address) {
+                        free.insert(value);
+                        above.insert(address);
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => left_out += 1,
+            }
+        }
+        (above, left_out)
     }
 
     fn still_protected(&self) -> BTreeMap<u64, [u8; 16]> {
         let lives = |address: &u64| self.watched.values().any(|watched| watched == address);
-        let marks =
-            self.set.iter().filter(|(address, value)| class_of(value) != class::MUTABLE && lives(address));
+        let marks = self.set.iter().filter(|(address, value)| {
+            class_of(value) != class::MUTABLE && !self.above.contains(address) && lives(address)
+        });
         marks.map(|(address, value)| (*address, *value)).collect()
     }
 
@@ -295,16 +336,12 @@ mod tests {
         let mark = |path: &str, class| Mark { path: path.into(), class };
         let marks = vec![mark("/", MarkClass::Mutable), mark("/opt/app/conf", MarkClass::Protect)];
         let nested = mark("/opt/app/conf/a/cache", MarkClass::Mutable);
-        let all = with_ancestors([marks, vec![nested]].concat());
+        let all = above(&[marks, vec![nested]].concat());
         let class = |path: &str| all.iter().find(|m| m.path == Path::new(path)).map(|m| m.class);
         assert_eq!(["/opt", "/opt/app"].map(class), [Some(MarkClass::Mutable); 2]);
         assert_eq!(class("/opt/app/conf/a"), Some(MarkClass::Protect));
-        assert_eq!(all.len(), 6);
-        assert_eq!(
-            with_ancestors(vec![mark("/etc/a", MarkClass::Protect)]).len(),
-            1,
-            "nothing is known above"
-        );
+        assert_eq!(all.len(), 3);
+        assert_eq!(above(&[mark("/etc/a", MarkClass::Protect)]).len(), 0, "nothing is known above");
     }
 
     /// Inodes of one file system lie next to each other in the kernel's slabs.

@@ -24,7 +24,7 @@ use graven_abi::counter;
 use graven_abi::header::ring;
 
 pub use attach::{Hook, Required};
-pub use marks::{Mark, MarkClass, with_ancestors, with_mounts};
+pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
 pub use rings::{Drain, Drained};
@@ -105,7 +105,7 @@ pub enum SensorError {
     #[error("the embedded sensor has no {0}: it is of another version, run `cargo xtask build`")]
     Missing(&'static str),
     /// The protected places cannot be watched.
-    #[error("{path} cannot be marked")]
+    #[error("{path} cannot be marked{}", remedy(source))]
     Mark {
         /// Which.
         path: PathBuf,
@@ -212,8 +212,9 @@ impl Sensor {
         self.overflow.take()
     }
 
-    /// Sets the policy's roots, all at once; what was marked before is forgotten.
-    pub fn mark(&mut self, wanted: &[Mark]) -> Result<(), SensorError> {
+    /// Sets the policy's roots, all at once; what was marked before is forgotten. How many directories above roots are left
+    /// out: if one of these moves, what is put at the root's place is protected from the next look at the mounts on.
+    pub fn mark(&mut self, wanted: &Wanted) -> Result<usize, SensorError> {
         let marked = self.marks.replace(&mut self.ebpf, wanted);
         self.log.flush();
         marked
@@ -281,6 +282,14 @@ impl Sensor {
     /// ring shows.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
         attach::skipped(&self.ebpf, &self.hooks)
+    }
+}
+
+/// inotify_add_watch(2).
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => ": raise fs.inotify.max_user_watches",
+        _ => "",
     }
 }
 

@@ -25,7 +25,7 @@ pub const OTHER_NAMES: usize = 4;
 /// Threads that are in the middle of a changing call, running or waiting for a disk: 6.3 MiB, allocated at once,
 /// because memory is not to be had for certain in a tracepoint. More are reported as changes, and counted.
 pub const SLOTS: u32 = 1024;
-/// Policy roots: a policy with more is refused.
+/// Policy roots, and the directories above them as far as there is room: a policy with more roots is refused.
 pub const MARKS: u32 = 4096;
 /// Directories whose verdict is remembered; the least used one is forgotten.
 pub const VERDICTS: u32 = 16384;

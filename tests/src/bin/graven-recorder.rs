@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use anyhow::{Context, Result, ensure};
 use graven_agent::decode::decode;
 use graven_agent::decode::observed::Event;
-use graven_agent::sensor::{Drain, Mark, MarkClass, Merge, Raw, Sensor};
+use graven_agent::sensor::{Drain, Mark, MarkClass, Merge, Raw, Sensor, Wanted};
 use graven_tests::actor::NOBODY;
 use graven_tests::ring;
 use graven_tests::wait::until;
@@ -50,10 +50,11 @@ fn main() -> Result<()> {
 
 fn record(demo: &Path) -> Result<Vec<Raw>> {
     let mut sensor = Sensor::load()?;
-    sensor.mark(&[
+    let roots = vec![
         Mark { path: "/".into(), class: MarkClass::Mutable },
         Mark { path: demo.to_owned(), class: MarkClass::Protect },
-    ])?;
+    ];
+    sensor.mark(&Wanted { roots, above: Vec::new() })?;
     let mut drain = sensor.rings()?;
     sensor.attach()?;
     let mut merge = Merge::default();

@@ -59,7 +59,7 @@ const TAIL_SHOWN: usize = 40;
 #[derive(clap::Args)]
 #[command(
     after_help = "Kernels are series such as 6.12, or newest; without any: 5.10 6.1 6.12 6.18 newest. The command \
-                        is found as on this machine; without one it is `graven-agent doctor`. A command with a path, and \
+                        is found as on this machine; without one, and without --verifier, it is `graven-agent doctor`. A command with a path, and \
                         every --file, is in the guest at the path it has here, with its libraries. What it writes to \
                         /run/graven/out comes back to target/vm/results/KERNEL/out, beside the kernel's messages."
 )]
@@ -86,7 +86,7 @@ pub(crate) struct Arguments {
     /// What each program of the sensor costs the kernels' verifier, beside the figures in ebpf/verifier.toml
     #[arg(long, conflicts_with_all = ["command", "json"])]
     verifier: bool,
-    /// Keep these figures
+    /// Write what they cost now to ebpf/verifier.toml
     #[arg(long, requires = "verifier")]
     accept: bool,
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! `cargo xtask vm --verifier`: how many instructions the kernels' verifier follows until it takes each program.
 //!
 //! In: what `graven-agent doctor --json` said on each kernel, and the figures that are kept in `ebpf/verifier.toml`. Out: a
-//! table of both, and exit code 1 if a program has grown by more than a quarter, or fills more than half of what the
-//! verifier follows at most: the next change, or the next kernel, would find no room. `--accept` keeps the new figures; those
+//! table of both, and exit code 1 if a program has grown by more than a quarter, is not loaded any more, or fills more than half
+//! of what the verifier follows at most: the next change, or the next kernel, would find no room. `--accept` keeps the new figures; those
 //! of kernels that did not run stay. Kernels before 5.16 do not say what they followed.
 
 use std::collections::BTreeMap;
@@ -41,6 +41,10 @@ pub(crate) fn conclude(repo: &Repo, boots: &[Boot], accept: bool) -> Result<bool
         println!("\n{}", paint(Tone::Strong, &boot.release));
         if now.is_empty() {
             println!("  does not say what its verifier followed (Linux 5.16 and newer do)");
+        }
+        for program in before.keys().filter(|program| !now.is_empty() && !now.contains_key(*program)) {
+            println!("  {program:24} {:>8}  {}", "", paint(Tone::Bad, "is not loaded any more"));
+            good = false;
         }
         for (program, now) in &now {
             let judged = Row { now: *now, before: before.get(program).copied() };

@@ -91,7 +91,9 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
             }
             return 0;
         }
-        maps::count(counter::STATE_FULL);
+        if class != class::MUTABLE {
+            maps::count(counter::STATE_FULL);
+        }
         if takes_name && own != UNKNOWN {
             maps::distrust_until_marked();
         }

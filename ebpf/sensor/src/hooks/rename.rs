@@ -29,16 +29,19 @@ const EXCHANGE: u64 = 2;
 #[inline(never)]
 pub extern "C" fn renamed(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
-    let mut unseen = false;
+    let mut count = count;
     if let Some(slot) = scratch.slot() {
         // A mutable directory too may have roots below it.
         look_at_roots(scratch, slot);
         // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
-        unseen = scratch.call().announced == 0 && slot.files == 0;
+        if slot.kept == 0 && slot.files == 0 && scratch.call().announced == 0 {
+            scratch.free_slot();
+            count = 0;
+        }
     }
     match Evidence::of(scratch, count) {
-        Evidence::Ignored if !unseen => 0,
-        Evidence::None | Evidence::Ignored => {
+        Evidence::Ignored => 0,
+        Evidence::None => {
             let sure = place::unproven(scratch);
             named_by_caller(scratch, class::KEEP, sure);
             1
