@@ -18,8 +18,8 @@ use rustix::io::Errno;
 
 const SUITE: &str = "marks";
 
-/// Changes beside the protected place that the kernel leaves out, of four times as many: while the agent sets its marks
-/// anew, as it does when another test mounts something, none is.
+/// Changes beside the protected place that the kernel leaves out, of eight times as many in a second: while the agent sets
+/// its marks anew, as it does when another test mounts something, none is.
 const BESIDE: u64 = 500;
 
 /// btrfs makes none smaller than 109 MiB.
@@ -133,7 +133,7 @@ fn ignores(stage: &mut Stage, beside: &Path) -> Result<()> {
     }
     let begin = Moment::now();
     std::fs::create_dir(beside)?;
-    let acted = actor()?.act(&words!["storm", beside, (4 * BESIDE).to_string(), "100000"])?;
+    let acted = actor()?.act(&words!["storm", beside, (8 * BESIDE).to_string(), "4000"])?;
     stage.fence()?;
     let mut told = stage.since(begin, &[])?;
     told.retain(|record| {

@@ -8,6 +8,7 @@ use graven_tests::actor::{Acted, Attempt, NOBODY};
 use graven_tests::missing;
 use graven_tests::record::{Expected, Record, activity};
 use graven_tests::scene::Scene;
+use graven_tests::wait::until;
 use graven_tests::words;
 
 use crate::{scene, skipped};
@@ -57,10 +58,18 @@ fn a_bpf_program_that_is_loaded_and_pinned_is_recorded() -> Result<()> {
             .with("/unmapped/bpf/name", "graven_test")
             .with("/unmapped/bpf/program_type", "socket-filter")
             .is(&own, &acted)?;
-        let records = scene.records(&words!["--kind", "create"])?;
-        let mut pinned = of_process(records, &acted);
-        pinned.retain(|record| record.text("/unmapped/create/kind") == "pin");
-        let pinned = missing::only("the name that it was pinned under", pinned)?;
+        // It lies in no place of the policy: its lane is not the fence's.
+        let mut pinned = Vec::new();
+        let arrived = until("the name that it was pinned under", || {
+            pinned = of_process(scene.records(&words!["--kind", "create"])?, &acted);
+            pinned.retain(|record| record.text("/unmapped/create/kind") == "pin");
+            Ok((!pinned.is_empty()).then_some(()))
+        });
+        let pinned =
+            missing::only("the name that it was pinned under", pinned).map_err(|error| match arrived {
+                Err(why) => error.context(why),
+                Ok(()) => error,
+            })?;
         ensure!(pinned.text("/file/name") == "pinned", "{:#}", pinned.0);
         Ok(())
     })
