@@ -37,8 +37,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     };
     let mut sensor = Sensor::load()?;
     let mut roots = Roots::new(Vec::new(), arguments.all);
-    let left_out = sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?;
-    crate::roots::warn(left_out);
+    roots.mark(&policy, &mut sensor)?;
     let collector = collect(sensor.rings()?)?;
     sensor.attach()?;
     sensor.guard(&[std::process::id()])?;
@@ -81,8 +80,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
         }
         if sensor.marks_stale() | roots.mounts_changed() {
             pipeline.attribution().refresh();
-            let wanted = roots.wanted(pipeline.policy()).context("cannot read the mount table")?;
-            crate::roots::warn(sensor.mark(&wanted)?);
+            roots.mark(pipeline.policy(), &mut sensor)?;
         }
     }
     sensor.detach();

@@ -1,11 +1,13 @@
 //! Which roots the kernel's filter gets: the policy's, those of the mounts below them, and the agent's own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 use crate::attribute::{Host, ThisHost, mount_points, seen_twice};
 use crate::policy::Policy;
-use crate::sensor::{Mark, MarkClass, Wanted, above, with_mounts};
+use crate::sensor::{Mark, MarkClass, Sensor, Wanted, above, with_mounts};
 
 /// Knows the mounts that the marks were made for.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl Roots {
     }
 
     /// The marks as the host is now.
-    pub fn wanted(&mut self, policy: &Policy) -> io::Result<Wanted> {
+    fn wanted(&mut self, policy: &Policy) -> io::Result<Wanted> {
         self.mountinfo = ThisHost::default().mountinfo()?;
         let mounts = mount_points(&self.mountinfo);
         let roots = policy.marks();
@@ -39,11 +41,22 @@ impl Roots {
         marks.retain(|mark| mark.class != MarkClass::Mutable || !twice(&mark.path));
         let own = self.own.iter().map(|path| Mark { path: path.clone(), class: MarkClass::Mutable });
         marks.extend(own);
-        for mark in above.iter_mut().filter(|mark| mark.class == MarkClass::Mutable && twice(&mark.path)) {
-            // It is there to be seen moving; what lies below it is told to user space.
-            mark.class = MarkClass::Keep;
-        }
+        drop_nothing(&mut above, |path| self.all || twice(path));
         Ok(Wanted { roots: marks, above })
+    }
+
+    /// Gives the sensor the marks as the host is now, and says what has none.
+    pub fn mark(&mut self, policy: &Policy, sensor: &mut Sensor) -> anyhow::Result<()> {
+        let wanted = self.wanted(policy).context("cannot read the mount table")?;
+        let left_out = sensor.mark(&wanted)?;
+        if left_out > 0 {
+            tracing::warn!(
+                "{left_out} directories above the policy's places cannot be watched: if one of them is renamed, what is \
+                 put at such a place is protected only from the next mount on; name fewer places, or raise \
+                 fs.inotify.max_user_watches"
+            );
+        }
+        Ok(())
     }
 
     /// Has anything been mounted or unmounted since [`Self::wanted`]? Compares some ten KiB.
@@ -53,12 +66,30 @@ impl Roots {
     }
 }
 
-/// Says how many directories above roots have no mark.
-pub fn warn(left_out: usize) {
-    if left_out > 0 {
-        tracing::warn!(
-            "{left_out} directories above the policy's places cannot be watched: if one of them is renamed, what is put at \
-             such a place is protected only from the next mount on; name fewer places, or raise fs.inotify.max_user_watches"
-        );
+/// The directories above roots are marked to be seen moving: where nothing may be left out because of them, what lies below
+/// is told to user space.
+fn drop_nothing(above: &mut [Mark], whole: impl Fn(&Path) -> bool) {
+    for mark in above.iter_mut().filter(|mark| mark.class == MarkClass::Mutable && whole(&mark.path)) {
+        mark.class = MarkClass::Keep;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_everything_is_asked_for_no_directory_above_a_root_is_left_out() {
+        let marks =
+            [("/opt", MarkClass::Mutable), ("/opt/app", MarkClass::Mutable), ("/a", MarkClass::Protect)]
+                .map(|(path, class)| Mark { path: path.into(), class });
+        let classes = |whole: fn(&Path) -> bool| {
+            let mut above = marks.clone();
+            drop_nothing(&mut above, whole);
+            above.map(|mark| mark.class)
+        };
+        let (kept, mutable, protected) = (MarkClass::Keep, MarkClass::Mutable, MarkClass::Protect);
+        assert_eq!(classes(|_| true), [kept, kept, protected]);
+        assert_eq!(classes(|path| path == Path::new("/opt")), [kept, mutable, protected]);
     }
 }

@@ -120,7 +120,7 @@ impl Watch {
         let sealer = Sealer::open(opening, Now::read())?;
         let mut sensor = Sensor::load()?;
         let mut roots = Roots::new(vec![config.spool_folder()], false);
-        crate::roots::warn(sensor.mark(&roots.wanted(&policy).context("cannot read the mount table")?)?);
+        roots.mark(&policy, &mut sensor)?;
         let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
         sensor.attach()?;
         let mut attribution = Attribution::start()?;
@@ -222,9 +222,7 @@ impl Watch {
 
     fn mark(&mut self) -> anyhow::Result<()> {
         self.pipeline.attribution().refresh();
-        let wanted = self.roots.wanted(self.pipeline.policy()).context("cannot read the mount table")?;
-        crate::roots::warn(self.sensor.mark(&wanted)?);
-        Ok(())
+        self.roots.mark(self.pipeline.policy(), &mut self.sensor)
     }
 
     /// Ends with what made it impossible to go on, if anything did.

@@ -48,6 +48,17 @@ impl Stage {
         Self::guarding(name, &[])
     }
 
+    /// One that a test starts itself; none, with a word about why, where nobody may have one.
+    pub fn unless_refused(suite: &str, start: impl FnOnce() -> Result<Self>) -> Result<Option<Self>> {
+        if skip::needs_root(suite) {
+            return Ok(None);
+        }
+        match start() {
+            Err(error) if skip::is_refused(suite, &error) => Ok(None),
+            stage => stage.map(Some),
+        }
+    }
+
     /// The same with more protected directories.
     pub fn guarding(name: &str, more: &[&Path]) -> Result<Self> {
         Self::set_up(name, more, &[])

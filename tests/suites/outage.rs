@@ -14,7 +14,6 @@ use graven_record::v1::record::Event;
 use graven_tests::actor::Actor;
 use graven_tests::daemon::Daemon;
 use graven_tests::record::Record;
-use graven_tests::skip;
 use graven_tests::stage::Stage;
 use graven_tests::wait::{PATIENCE, until};
 
@@ -27,17 +26,6 @@ const AWAY: Duration = Duration::from_secs(30);
 
 fn actor() -> Result<Actor> {
     Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
-}
-
-/// A stage, or a word about why there is none here.
-fn stage(name: &str) -> Result<Option<Stage>> {
-    if skip::needs_root(SUITE) {
-        return Ok(None);
-    }
-    match Stage::start(name) {
-        Err(error) if skip::is_refused(SUITE, &error) => Ok(None),
-        stage => stage.map(Some),
-    }
 }
 
 /// A storm that runs by itself: it says each thousand changes.
@@ -133,7 +121,7 @@ fn is_whole(stage: &Stage, fence: &Record) -> Result<()> {
 
 #[test]
 fn under_a_thousand_changes_a_second_thirty_seconds_without_the_central_log_lose_nothing() -> Result<()> {
-    let Some(mut stage) = stage("away")? else { return Ok(()) };
+    let Some(mut stage) = Stage::unless_refused(SUITE, || Stage::start("away"))? else { return Ok(()) };
     let seconds = usize::try_from(AWAY.as_secs())?;
     let mut storm = Storm::start(&stage, RATE * (seconds + 4))?;
     storm.reached(RATE)?;
@@ -152,7 +140,7 @@ fn under_a_thousand_changes_a_second_thirty_seconds_without_the_central_log_lose
 
 #[test]
 fn a_central_log_that_is_restarted_again_and_again_has_each_change_once() -> Result<()> {
-    let Some(mut stage) = stage("restarted")? else { return Ok(()) };
+    let Some(mut stage) = Stage::unless_refused(SUITE, || Stage::start("restarted"))? else { return Ok(()) };
     let mut storm = Storm::start(&stage, RATE * 6)?;
     for second in 1..4 {
         storm.reached(RATE * second)?;
@@ -204,7 +192,7 @@ fn sealed(spool: &Path, folder: &Path) -> Result<Vec<(PathBuf, String)>> {
 
 #[test]
 fn what_a_killed_agent_had_sealed_arrives_once_and_the_next_run_says_that_it_began() -> Result<()> {
-    let Some(mut stage) = stage("killed")? else { return Ok(()) };
+    let Some(mut stage) = Stage::unless_refused(SUITE, || Stage::start("killed"))? else { return Ok(()) };
     let mut storm = Storm::start(&stage, RATE * 3)?;
     storm.reached(RATE)?;
     stage.central.kill()?;
@@ -239,7 +227,7 @@ fn what_a_killed_agent_had_sealed_arrives_once_and_the_next_run_says_that_it_beg
 
 #[test]
 fn a_new_agent_delivers_to_a_central_log_that_comes_later() -> Result<()> {
-    let Some(mut stage) = stage("later")? else { return Ok(()) };
+    let Some(mut stage) = Stage::unless_refused(SUITE, || Stage::start("later"))? else { return Ok(()) };
     stage.agent.stop()?;
     stage.central.stop()?;
     // Without a central log it is ready all the same.

@@ -1,14 +1,11 @@
 //! `rename`
 
-use graven_abi::event::rename::Rename;
+use graven_abi::event::rename::{EXCHANGE, Rename};
 use graven_abi::path::flag;
 
 use super::observed::Event;
 use super::tail::Tail;
 use super::{DecodeError, outcome_of};
-
-/// RENAME_EXCHANGE of renameat2(2).
-const RENAME_EXCHANGE: u32 = 2;
 
 pub(super) fn decode(event: Rename, tail: &mut Tail<'_>) -> Result<Event, DecodeError> {
     let from = tail.inode(&event.from)?;
@@ -17,6 +14,6 @@ pub(super) fn decode(event: Rename, tail: &mut Tail<'_>) -> Result<Event, Decode
         true => Some(tail.inode(&event.replaced)?),
         false => None,
     };
-    let exchange = event.flags & RENAME_EXCHANGE != 0;
+    let exchange = event.flags & EXCHANGE != 0;
     Ok(Event::Rename { from, to, replaced, exchange, outcome: outcome_of(event.outcome)? })
 }

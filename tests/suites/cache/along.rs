@@ -18,17 +18,6 @@ const BELIEVED_AGAIN: Duration = Duration::from_secs(5);
 /// Changes in a directory, so that the sensor remembers what it is.
 const OFTEN: &str = "200";
 
-/// A stage, unless nobody may have one here.
-fn stage_of(start: impl FnOnce() -> Result<Stage>) -> Result<Option<Stage>> {
-    if skip::needs_root(SUITE) {
-        return Ok(None);
-    }
-    match start() {
-        Err(error) if skip::is_refused(SUITE, &error) => Ok(None),
-        stage => stage.map(Some),
-    }
-}
-
 /// The directory was made, and the log has it.
 fn is_recorded(stage: &Stage, made: &Path) -> Result<()> {
     let records = stage.records(made)?;
@@ -37,7 +26,9 @@ fn is_recorded(stage: &Stage, made: &Path) -> Result<()> {
 
 #[test]
 fn a_mutable_root_that_moves_along_is_mutable_no_more() -> Result<()> {
-    let Some(stage) = stage_of(|| Stage::excepting("along", &["a/cache"]))? else { return Ok(()) };
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::excepting("along", &["a/cache"]))? else {
+        return Ok(());
+    };
     let begin = stage.begin()?;
     let [before, after] = ["a", "b"].map(|name| stage.watched().join(name));
     let (ignored, protected) = (before.join("cache/ignored"), after.join("cache/protected"));
@@ -60,7 +51,7 @@ fn what_takes_the_place_of_a_protected_directory_that_moved_along_is_protected()
     let [before, after] = ["app", "away"].map(|name| place.join(name));
     let root = before.join("conf");
     std::fs::create_dir_all(&root)?;
-    let Some(stage) = stage_of(|| Stage::guarding("above", &[&root]))? else {
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::guarding("above", &[&root]))? else {
         place.done();
         return Ok(());
     };
@@ -79,7 +70,7 @@ fn what_takes_the_place_of_a_protected_directory_that_moved_along_is_protected()
 
 #[test]
 fn what_io_uring_moves_into_a_protected_place_is_protected_for_good() -> Result<()> {
-    let Some(stage) = stage_of(|| Stage::start("uring"))? else { return Ok(()) };
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("uring"))? else { return Ok(()) };
     let begin = stage.begin()?;
     let before = stage.outside("busy")?.join("moves");
     let after = stage.watched().join("moves");

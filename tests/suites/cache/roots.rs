@@ -4,7 +4,6 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use graven_tests::skip;
 use graven_tests::spooled::Tally;
 use graven_tests::stage::Stage;
 use graven_tests::wait::until;
@@ -20,13 +19,7 @@ const IGNORED: u64 = 2_000;
 
 #[test]
 fn a_file_that_goes_from_a_protected_directory_changes_nothing_elsewhere() -> Result<()> {
-    if skip::needs_root(SUITE) {
-        return Ok(());
-    }
-    let mut stage = match Stage::start("goes") {
-        Err(error) if skip::is_refused(SUITE, &error) => return Ok(()),
-        stage => stage?,
-    };
+    let Some(mut stage) = Stage::unless_refused(SUITE, || Stage::start("goes"))? else { return Ok(()) };
     let watched = stage.watched().to_owned();
     let busy = stage.outside("busy")?;
     let [file, moved] = ["file", "moved"].map(|name| watched.join(name));
@@ -49,13 +42,7 @@ fn a_file_that_goes_from_a_protected_directory_changes_nothing_elsewhere() -> Re
 
 #[test]
 fn what_takes_the_place_of_a_protected_directory_is_protected_from_its_first_change_on() -> Result<()> {
-    if skip::needs_root(SUITE) {
-        return Ok(());
-    }
-    let stage = match Stage::start("roots") {
-        Err(error) if skip::is_refused(SUITE, &error) => return Ok(()),
-        stage => stage?,
-    };
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("roots"))? else { return Ok(()) };
     let watched = stage.watched().to_owned();
     let away = watched.with_file_name("away");
     // In one process and without a pause: nobody has time to look.

@@ -1,12 +1,12 @@
 //! `cargo xtask vm --verifier`: how many instructions the kernels' verifier follows until it takes each program.
 //!
 //! In: what `graven-agent doctor --json` said on each kernel, and the figures that are kept in `ebpf/verifier.toml`. Out: a
-//! table of both, and exit code 1 if a program has grown by more than a quarter, is not loaded any more, or fills more than half
-//! of what the verifier follows at most: the next change, or the next kernel, would find no room. `--accept` keeps the new figures; those
-//! of kernels that did not run stay. Kernels before 5.16 do not say what they followed.
+//! table of both, and exit code 1 if a program has grown by more than a quarter, is not loaded any more, or fills more than
+//! half of what the verifier follows at most: the next change, or the next kernel, would find no room. `--accept` keeps the
+//! new figures; those of kernels that did not run stay. Kernels before 5.16 do not say what they followed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -100,7 +100,7 @@ fn figures(output: &str) -> Result<Figures> {
     Ok(hooks.iter().filter_map(figure).collect())
 }
 
-fn read(path: &PathBuf) -> Result<Kept> {
+fn read(path: &Path) -> Result<Kept> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             toml::from_str(&text).with_context(|| format!("{} is not as it was written", path.display()))
@@ -110,7 +110,7 @@ fn read(path: &PathBuf) -> Result<Kept> {
     }
 }
 
-fn write(path: &PathBuf, kept: &Kept) -> Result<()> {
+fn write(path: &Path, kept: &Kept) -> Result<()> {
     let head = "# Instructions that the verifier followed until it took each program, of 1,000,000 at most.\n\
                 # Written by `cargo xtask vm --verifier --accept`.\n\n";
     let text = head.to_owned() + &toml::to_string(kept).context("cannot write figures as TOML")?;

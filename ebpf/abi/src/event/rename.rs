@@ -3,6 +3,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::path::{Inode, Name};
+/// RENAME_EXCHANGE of [`Rename::flags`] (renameat2(2)).
+pub const EXCHANGE: u32 = 2;
+
 /// The fixed part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -6,7 +6,7 @@
 //! What it misses: a file system that touches only the directories: then both names are the arguments'.
 
 use graven_abi::event::outcome;
-use graven_abi::event::rename::Rename;
+use graven_abi::event::rename::{EXCHANGE, Rename};
 use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::limits::TOUCHED;
@@ -19,9 +19,6 @@ use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
 use crate::place;
-
-/// RENAME_EXCHANGE.
-const EXCHANGE: u64 = 2;
 
 /// The call has ended; the thread's slot holds `count` entries. 1 = a directory may have moved.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
@@ -70,7 +67,7 @@ fn record(scratch: &mut Scratch, slot: &mut Slot) -> bool {
     if replaced < TOUCHED as u32 {
         explain(slot, replaced);
     }
-    let exchange = scratch.argument(scratch.shape().value) & EXCHANGE != 0;
+    let exchange = scratch.argument(scratch.shape().value) as u32 & EXCHANGE != 0;
     exchange || is_directory(slot.entry(moved).facts.mode)
 }
 
