@@ -16,13 +16,14 @@ use crate::policy::{Judged, Policy};
 use crate::roots::Roots;
 use crate::seal::{Now, this_boot};
 use crate::sensor::Sensor;
-use crate::{context, signal};
+use crate::{context, signal, sys};
 
 /// How long a quiet loop waits before it looks at the roots again.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGINT or SIGTERM, or until nobody reads any more.
 pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
+    sys::keep_large_memory_apart();
     let policy = match &arguments.policy {
         Some(path) => Policy::load(path, Trust::Explicit)?,
         None => Policy::embedded()?,

@@ -19,9 +19,9 @@ use crate::decode::{self, DecodeError, decode};
 use crate::policy::{self, Judged, Policy, Refusals, judge};
 use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError};
 
-/// Rounds of the rings that wait for the stages behind. When they are all taken the rings themselves are the
-/// buffer, and what finds no room there is counted by the kernel, by kind.
-const ROUNDS: usize = 8;
+/// Rounds of the rings that wait for the stages behind, of some 300 KiB when one ring is busy. When they are all taken the
+/// rings themselves are the buffer, and what finds no room there is counted by the kernel, by kind.
+const ROUNDS: usize = 32;
 
 /// From bytes to verdicts.
 #[derive(Debug)]

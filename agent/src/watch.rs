@@ -29,7 +29,7 @@ use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{Raw, Sensor, SensorError};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
-use crate::{context, exit, sandbox, signal};
+use crate::{context, exit, sandbox, signal, sys};
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
@@ -47,6 +47,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         return Err(SensorError::NotRoot.into());
     }
     sandbox::watch()?;
+    sys::keep_large_memory_apart();
     let policy = Policy::load(&config.policy, v1::Trust::Image)?;
     for warning in policy.warnings() {
         tracing::warn!("policy: {warning}");
@@ -160,7 +161,7 @@ impl Watch {
         watch.own_record(Event::Start(start));
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
         watch.write(true);
-        crate::sys::give_back_memory();
+        sys::give_back_memory();
         Ok((watch, collector))
     }
 

@@ -7,20 +7,20 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::{Drained, Raw};
+use super::{Drained, Raw, time};
 
 /// How long a record is held back for one that happened earlier, ns.
 const HOLD: u64 = 50_000_000;
-/// Most records that are held back: beyond it all are handed on in the order they have, because rings that
-/// fill as fast as they are read would never be read past a time. Some 30 MiB.
-const MAX_HELD: usize = 65_536;
-/// Where the time lies in a record's header.
-const TIME_AT: usize = 8;
+/// Most bytes of records that are held back, which is more than the rings hold: beyond it all are handed on in the order
+/// they have.
+const MAX_HELD: usize = 8 << 20;
 
 /// Records that wait for earlier ones.
 #[derive(Debug, Default)]
 pub struct Merge {
     waiting: BinaryHeap<Waiting>,
+    /// Bytes of these.
+    held: usize,
     next: u64,
 }
 
@@ -55,12 +55,12 @@ impl Eq for Waiting {}
 impl Merge {
     /// Adds a round and gives out, in order, what no earlier record can precede.
     pub fn add(&mut self, drained: Drained) -> Vec<Raw> {
-        let until = if drained.complete { drained.before.saturating_sub(HOLD) } else { 0 };
         for raw in drained.records {
-            self.waiting.push(Waiting { time: time(&raw), number: self.next, raw });
+            self.held += raw.0.len();
+            self.waiting.push(Waiting { time: time(&raw.0), number: self.next, raw });
             self.next += 1;
         }
-        self.release(if self.waiting.len() > MAX_HELD { u64::MAX } else { until })
+        self.release(if self.held > MAX_HELD { u64::MAX } else { drained.until.saturating_sub(HOLD) })
     }
 
     /// Everything, in order: at stop.
@@ -73,14 +73,9 @@ impl Merge {
         while self.waiting.peek().is_some_and(|first| first.time <= until) {
             out.extend(self.waiting.pop().map(|first| first.raw));
         }
+        self.held -= out.iter().map(|raw| raw.0.len()).sum::<usize>();
         out
     }
-}
-
-/// Kernel time of a record; 0 (hand it on first) when it is too short to have one.
-fn time(raw: &Raw) -> u64 {
-    let field = raw.0.get(TIME_AT..TIME_AT + 8).and_then(|bytes| bytes.try_into().ok());
-    field.map_or(0, u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -94,8 +89,8 @@ mod tests {
         Raw(bytes.into())
     }
 
-    fn round(records: Vec<Raw>, before: u64) -> Drained {
-        Drained { records, before, complete: true }
+    fn round(records: Vec<Raw>, until: u64) -> Drained {
+        Drained { records, until }
     }
 
     #[test]

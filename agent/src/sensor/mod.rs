@@ -42,6 +42,15 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(pub bytes::Bytes);
 
+/// Where the time lies in a record's header.
+const TIME_AT: usize = 8;
+
+/// Kernel time of a record; 0 (so that it is handed on first) when it is too short to have one.
+fn time(record: &[u8]) -> u64 {
+    let field = record.get(TIME_AT..TIME_AT + 8).and_then(|bytes| bytes.try_into().ok());
+    field.map_or(0, u64::from_le_bytes)
+}
+
 /// The kernel, or what it was asked, does not allow the sensor.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {

@@ -9,12 +9,15 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use rustix::event::{Timespec, epoll};
 
-use super::{Raw, SensorError, map_error, take};
+use super::{Raw, SensorError, map_error, take, time};
 
 /// Names of the maps, in ring order.
 const RINGS: [&str; 3] = ["LIFE", "PROTECTED", "ACTIVITY"];
-/// Most records copied in one round, so that the merge behind gets its turn: a quarter of all rings.
-const ROUND: usize = 16_384;
+/// Bytes of a ring that are copied in one round, and at most a record more: small against the rings, because rounds wait in
+/// memory for the stages behind.
+const ROUND: usize = 256 << 10;
+/// Room for more than the last round had, so that one of about its size is not copied again.
+const SLACK: usize = 8 << 10;
 /// The kernel wakes us only when a ring is a quarter full; everything else waits for this timer.
 const BUSY: Duration = Duration::from_millis(10);
 /// On a quiet host the timer backs off to this, which bounds how late a violation is seen.
@@ -27,6 +30,10 @@ pub struct Drain {
     /// be a round of their own.
     wakes: OwnedFd,
     pause: Duration,
+    /// The last round left something behind.
+    more: bool,
+    /// Bytes of the last round: the next one is of the same size, mostly.
+    size: usize,
 }
 
 /// One round.
@@ -34,10 +41,8 @@ pub struct Drain {
 pub struct Drained {
     /// What lay in the rings, each ring in order.
     pub records: Vec<Raw>,
-    /// CLOCK_BOOTTIME in ns before the round began: everything older is in it or in an earlier one.
-    pub before: u64,
-    /// All rings were read to their end.
-    pub complete: bool,
+    /// CLOCK_BOOTTIME in ns: everything older is in it or in an earlier one.
+    pub until: u64,
 }
 
 impl Drain {
@@ -46,12 +51,14 @@ impl Drain {
         let [life, protected, activity] = RINGS;
         let rings = [ring(life)?, ring(protected)?, ring(activity)?];
         let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;
-        Ok(Self { rings, wakes, pause: BUSY })
+        Ok(Self { rings, wakes, pause: BUSY, more: false, size: 0 })
     }
 
-    /// Waits until there is something or the timer is due, then copies what there is.
+    /// Waits until there is something or the timer is due, then copies of it what a round takes.
     pub fn round(&mut self) -> Result<Drained, SensorError> {
-        self.wait().map_err(SensorError::Rings)?;
+        if !self.more {
+            self.wait().map_err(SensorError::Rings)?;
+        }
         let drained = self.take();
         self.pause = if drained.records.is_empty() { (self.pause * 2).min(QUIET) } else { BUSY };
         Ok(drained)
@@ -66,22 +73,50 @@ impl Drain {
         }
     }
 
-    /// Copies what there is, without waiting.
+    /// Copies what a round takes, without waiting.
     pub fn take(&mut self) -> Drained {
-        let before = boot_time();
-        let mut records = Vec::new();
-        let mut complete = true;
+        let mut until = boot_time();
+        let mut copied = Copied { bytes: Vec::with_capacity(self.size + SLACK), ends: Vec::new() };
+        self.more = false;
         for ring in &mut self.rings {
-            let until = records.len() + ROUND;
+            let full = copied.bytes.len() + ROUND;
             while let Some(item) = ring.next() {
-                records.push(Raw(Bytes::copy_from_slice(&item)));
-                if records.len() >= until {
-                    complete = false;
+                copied.add(&item);
+                if copied.bytes.len() >= full {
+                    // A ring is in order, but for what the merge waits for anyway.
+                    until = until.min(time(&item));
+                    self.more = true;
                     break;
                 }
             }
         }
-        Drained { records, before, complete }
+        self.size = copied.bytes.len();
+        Drained { records: copied.records(), until }
+    }
+}
+
+/// A round's records, in one piece of memory: a piece for each would cost more than all the rest of this thread.
+#[derive(Default)]
+struct Copied {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Copied {
+    fn add(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn records(self) -> Vec<Raw> {
+        let mut rest = Bytes::from(self.bytes);
+        let mut start = 0;
+        let record = |end| {
+            let record = rest.split_to(end - start);
+            start = end;
+            Raw(record)
+        };
+        self.ends.into_iter().map(record).collect()
     }
 }
 
@@ -98,4 +133,17 @@ fn waiting_for(rings: &[RingBuf<MapData>; 3]) -> rustix::io::Result<OwnedFd> {
 pub(super) fn boot_time() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounds_records_come_out_as_they_went_in() {
+        let mut copied = Copied::default();
+        [&b"one"[..], b"", b"three"].into_iter().for_each(|record| copied.add(record));
+        let records: Vec<Bytes> = copied.records().into_iter().map(|Raw(bytes)| bytes).collect();
+        assert_eq!(records, [&b"one"[..], b"", b"three"]);
+    }
 }
