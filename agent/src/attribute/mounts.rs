@@ -204,7 +204,9 @@ impl Mounts {
 
 /// `base` and the names below it.
 pub(super) fn joined(base: &[u8], names: &[Vec<u8>]) -> Vec<u8> {
-    let mut path = trimmed(base).to_vec();
+    let base = trimmed(base);
+    let mut path = Vec::with_capacity(base.len() + names.iter().map(|name| name.len() + 1).sum::<usize>());
+    path.extend_from_slice(base);
     for name in names {
         path.push(b'/');
         path.extend_from_slice(name);

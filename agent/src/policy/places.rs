@@ -42,15 +42,22 @@ pub(super) struct Places {
     index: Index,
 }
 
-/// Patterns by their leading names: a look-up costs one hash per name of the path, whatever the policy's size.
+/// Patterns by their leading names: a look-up costs one hash per name of the path, and none where no pattern is so long,
+/// whatever the policy's size.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     by_prefix: QuickMap<Vec<u8>, Vec<usize>>,
+    /// Bytes of the leading names, each number once, in order.
+    lengths: Vec<usize>,
 }
 
 impl Index {
     pub(super) fn insert(&mut self, pattern: &Pattern, id: usize) {
-        self.by_prefix.entry(pattern.fixed_bytes()).or_default().push(id);
+        let prefix = pattern.fixed_bytes();
+        if let Err(at) = self.lengths.binary_search(&prefix.len()) {
+            self.lengths.insert(at, prefix.len());
+        }
+        self.by_prefix.entry(prefix).or_default().push(id);
     }
 
     /// The patterns with the same leading names.
@@ -60,10 +67,11 @@ impl Index {
 
     /// The patterns whose leading names are those of `path`.
     pub(super) fn candidates<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let prefixes = std::iter::once(&path[..1.min(path.len())])
-            .chain(ends.map(|at| &path[..at]))
-            .chain((path.len() > 1).then_some(path));
+        let lengths = self.lengths.iter().take_while(|length| **length <= path.len());
+        let prefixes = lengths.filter_map(|&length| {
+            let ends = length == 1 || path.get(length).is_none_or(|byte| *byte == b'/');
+            ends.then_some(&path[..length])
+        });
         prefixes.filter_map(|prefix| self.by_prefix.get(prefix)).flatten().copied()
     }
 }
