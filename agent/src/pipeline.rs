@@ -19,9 +19,11 @@ use crate::decode::{self, DecodeError, decode};
 use crate::policy::{self, Judged, Policy, Refusals, judge};
 use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError};
 
-/// Rounds of the rings that wait for the stages behind, of some 300 KiB when one ring is busy. When they are all taken the
-/// rings themselves are the buffer, and what finds no room there is counted by the kernel, by kind.
-const ROUNDS: usize = 32;
+/// Pieces of what the rings held that wait for the stages behind. When they are all taken the rings themselves are the
+/// buffer, and what finds no room there is counted by the kernel, by kind.
+const PIECES: usize = 32;
+/// Bytes of records in a piece, and at most a record more: 8 MiB wait at most.
+const PIECE: usize = 256 << 10;
 
 /// From bytes to verdicts.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ pub struct Collector {
 
 /// Starts it.
 pub fn collect(drain: Drain) -> std::io::Result<Collector> {
-    let (outgoing, incoming) = sync_channel(ROUNDS);
+    let (outgoing, incoming) = sync_channel(PIECES);
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, stopping) = (outgoing.clone(), Arc::clone(&stop));
     thread::Builder::new().name("rings".to_owned()).spawn(move || {
@@ -188,8 +190,25 @@ fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
     send(merge.finish(), to);
 }
 
-fn send(records: Vec<Raw>, to: &SyncSender<Collected>) -> bool {
-    records.is_empty() || to.send(Collected::Records(records)).is_ok()
+fn send(mut records: Vec<Raw>, to: &SyncSender<Collected>) -> bool {
+    while !records.is_empty() {
+        let later = records.split_off(piece(&records));
+        if to.send(Collected::Records(records)).is_err() {
+            return false;
+        }
+        records = later;
+    }
+    true
+}
+
+/// How many of these make a piece.
+fn piece(records: &[Raw]) -> usize {
+    let mut bytes = 0;
+    let is_full = |raw: &Raw| {
+        bytes += raw.0.len();
+        bytes >= PIECE
+    };
+    records.iter().position(is_full).map_or(records.len(), |last| last + 1)
 }
 
 #[cfg(test)]
@@ -198,8 +217,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_handed_over_at_once_is_handed_over_in_pieces() {
+        let record = |length| Raw(vec![0; length].into());
+        let records: Vec<Raw> = [1, PIECE - 1, 7, PIECE, 5].map(record).into();
+        let (outgoing, incoming) = sync_channel(PIECES);
+        assert!(send(records, &outgoing) && send(Vec::new(), &outgoing));
+        drop(outgoing);
+        let lengths = |collected| match collected {
+            Collected::Records(records) => records.iter().map(|raw| raw.0.len()).collect(),
+            _ => Vec::new(),
+        };
+        let pieces: Vec<Vec<usize>> = incoming.iter().map(lengths).collect();
+        assert_eq!(pieces, [vec![1, PIECE - 1], vec![7, PIECE], vec![5]]);
+    }
+
+    #[test]
     fn a_thread_that_fails_or_panics_still_says_that_it_is_done() {
-        let (outgoing, incoming) = sync_channel(ROUNDS);
+        let (outgoing, incoming) = sync_channel(PIECES);
         let sender = outgoing.clone();
         let thread = thread::spawn(move || {
             let done = Done(sender);

@@ -52,10 +52,9 @@ pub(super) fn device(inode: &Inode) -> u64 {
 pub(super) fn is_nameless(mounts: &Mounts, inode: &Inode) -> (bool, bool) {
     let Place::Dentry { path, .. } = &inode.place else { return (false, false) };
     // A memfd lies in the root of a tmpfs that only the kernel has mounted.
-    let memfd = path.unhashed
-        && path.names.starts_with(b"/memfd:")
-        && path.names.iter().filter(|byte| **byte == b'/').count() == 1
-        && !mounts.knows(path.device);
+    // Whoever made it chose what follows the colon, with or without a slash.
+    let memfd =
+        path.unhashed && path.internal && path.names.starts_with(b"/memfd:") && !mounts.knows(path.device);
     (memfd, path.unhashed && !memfd)
 }
 
@@ -138,9 +137,11 @@ mod tests {
     fn a_memfd_and_a_deleted_file_are_told_apart() {
         let mounts = Mounts::parse(b"27 1 254:0 / / rw - ext4 x rw\n");
         let path = |device, name: &str, unhashed| {
-            inode(DentryPath { device, names: format!("/{name}").into(), unhashed, ..DentryPath::default() })
+            let (names, internal) = (format!("/{name}").into(), device == 1);
+            inode(DentryPath { device, names, internal, unhashed, ..DentryPath::default() })
         };
         assert_eq!(is_nameless(&mounts, &path(1, "memfd:x", true)), (true, false));
+        assert_eq!(is_nameless(&mounts, &path(1, "memfd:a/b", true)), (true, false));
         assert_eq!(
             is_nameless(&mounts, &path(254 << 20, "memfd:x", true)),
             (false, true),

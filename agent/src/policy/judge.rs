@@ -57,9 +57,8 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
         return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
     }
     let argument = |file: &&File| file.path_source() == PathSource::Argument;
-    if !is_told_otherwise(seen)
-        && change(&seen.event).is_some_and(|change| change.files.iter().flatten().any(argument))
-    {
+    let by_caller = |change: Change<'_>| change.files.iter().flatten().any(argument);
+    if !is_told_otherwise(seen) && change(&seen.event).is_some_and(by_caller) {
         let reason = "only the caller named the place, which may be another one";
         return (log(&verdict.rule, reason), Lane::Activity);
     }

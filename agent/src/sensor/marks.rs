@@ -125,9 +125,9 @@ impl Marks {
     /// its path leads elsewhere now: something was mounted over it, or it was moved; descriptors still reach it.
     /// How many directories above roots found no room or cannot be watched.
     pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &Wanted) -> Result<usize, SensorError> {
-        run(ebpf, "shape", shape::BEGUN)?;
+        run(ebpf, "shape", shape::LOOKING)?;
         let replaced = self.look(ebpf, wanted);
-        run(ebpf, "shape", if replaced.is_ok() { shape::DONE } else { shape::FAILED })?;
+        run(ebpf, "shape", if replaced.is_ok() { shape::MARKED } else { shape::FAILED })?;
         replaced
     }
 
@@ -143,7 +143,10 @@ impl Marks {
             return Err(SensorError::TooManyMarks(set.len()));
         }
         let (above, left_out) = self.resolve_above(ebpf, &wanted.above, &mut set);
-        self.write(&set)?;
+        run(ebpf, "shape", shape::CHANGING)?;
+        let written = self.write(&set);
+        run(ebpf, "shape", shape::CHANGED)?;
+        written?;
         self.set = set;
         self.above = above;
         self.forget();

@@ -10,8 +10,8 @@ use super::{Drained, RINGS, Raw, time};
 
 /// How long a record is held back for one that happened earlier, ns.
 const HOLD: u64 = 50_000_000;
-/// Most bytes of records that are held back, which is more than the rings hold: beyond it all are handed on in the order
-/// they have.
+/// Most bytes of records that are held back, which is more than the rings hold: beyond it they are not held back so long,
+/// and if that does not help are handed on in the order they have.
 const MAX_HELD: usize = 8 << 20;
 
 /// Records that wait for earlier ones.
@@ -32,7 +32,14 @@ impl Merge {
                 insert(queue, raw);
             }
         }
-        self.release(if self.held > MAX_HELD { u64::MAX } else { drained.until.saturating_sub(HOLD) })
+        let mut out = self.release(drained.until.saturating_sub(HOLD));
+        // Rather too early than out of order.
+        for until in [drained.until, u64::MAX] {
+            if self.held > MAX_HELD {
+                out.append(&mut self.release(until));
+            }
+        }
+        out
     }
 
     /// Everything, in order: at stop.

@@ -98,11 +98,15 @@ pub const LOOKED: u64 = UNMARKED - 1;
 /// What the agent says to the program `shape`.
 pub mod shape {
     /// It begins to look for the roots.
-    pub const BEGUN: u64 = 0;
-    /// Their marks are set.
-    pub const DONE: u64 = 1;
-    /// They could not be set.
-    pub const FAILED: u64 = 2;
+    pub const LOOKING: u64 = 0;
+    /// It begins to change the marks.
+    pub const CHANGING: u64 = 1;
+    /// It has changed them, whole or in part.
+    pub const CHANGED: u64 = 2;
+    /// All that it has found is marked.
+    pub const MARKED: u64 = 3;
+    /// It is not.
+    pub const FAILED: u64 = 4;
 }
 
 /// What the sensor answers when the agent asks which inode a descriptor of its own is.

@@ -1,5 +1,5 @@
-//! `shape`: the agent says that it begins to look for roots, or has changed the marks, or cannot, so that no verdict found
-//! meanwhile is believed later. Never attached: run on request, as `resolve` is.
+//! `shape`: the agent says that it looks for roots, changes the marks, and has marked them all or not, so that no verdict
+//! found meanwhile is believed later. Never attached: run on request, as `resolve` is.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -12,19 +12,14 @@ use crate::kernel::maps;
 #[raw_tracepoint]
 pub fn shape(ctx: RawTracePointContext) -> i32 {
     match ctx.arg::<u64>(0) {
-        shape::BEGUN => {
-            maps::moving();
-            maps::looking();
-        }
-        shape::DONE => {
-            maps::moved();
+        shape::LOOKING => maps::looking(),
+        shape::CHANGING => maps::moving(),
+        shape::CHANGED => maps::moved(),
+        shape::MARKED => {
             maps::marked();
             debug!(&ctx, "the marks were changed");
         }
-        _ => {
-            maps::moved();
-            maps::unmarked();
-        }
+        _ => maps::unmarked(),
     }
     0
 }

@@ -1,5 +1,7 @@
 //! The maps that the filter and the counters live in.
 
+#[cfg(not(feature = "counted"))]
+use core::intrinsics::atomic_cxchg;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -139,12 +141,37 @@ fn distrust(until: u64) {
     }
 }
 
+/// The same if it is `before` until now: who has another reason meanwhile is not overwritten.
+#[cfg(not(feature = "counted"))]
+#[inline(always)]
+fn distrust_instead(before: u64, until: u64) {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value.
+        let cell = unsafe { &raw mut (*generation).distrust };
+        // SAFETY: as above.
+        let _was = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell, before, until)
+        };
+    }
+}
+
+/// Kernels before 5.12 have no atomics that return a value: there a reason of the same moment may be overwritten, and the
+/// agent's own watch of the roots has to tell of it.
+#[cfg(feature = "counted")]
+#[inline(always)]
+fn distrust_instead(before: u64, until: u64) {
+    if distrusted() == before {
+        distrust(until);
+    }
+}
+
 /// Believe no verdict for so long, ns, and none that was found before at all.
 #[inline(always)]
 pub fn distrust_for(time: u64) {
     // Marks that are awaited are not forgotten.
-    if distrusted() < LOOKED {
-        distrust(now() + time);
+    let before = distrusted();
+    if before < LOOKED {
+        distrust_instead(before, now() + time);
     }
     moving();
     moved();
@@ -160,25 +187,19 @@ pub fn distrust_until_marked() {
 /// The agent looks for the roots.
 #[inline(always)]
 pub fn looking() {
-    if distrusted() == UNMARKED {
-        distrust(LOOKED);
-    }
+    distrust_instead(UNMARKED, LOOKED);
 }
 
 /// The marks are set anew; what began before is over in a moment. A root that has moved since the agent looked has none.
 #[inline(always)]
 pub fn marked() {
-    if distrusted() == LOOKED {
-        distrust(now() + SETTLE);
-    }
+    distrust_instead(LOOKED, now() + SETTLE);
 }
 
 /// The marks could not be set.
 #[inline(always)]
 pub fn unmarked() {
-    if distrusted() == LOOKED {
-        distrust(UNMARKED);
-    }
+    distrust_instead(LOOKED, UNMARKED);
 }
 
 /// A directory begins to move.
