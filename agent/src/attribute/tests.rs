@@ -297,6 +297,8 @@ fn a_memfd_and_a_deleted_program_are_marked() {
         let mut file = inode(name, 5);
         let Place::Dentry { path, .. } = &mut file.place else { unreachable!() };
         (path.device, path.unhashed, file.device) = (device, true, device);
+        // As the kernel's own mounts are.
+        path.internal = device == 1;
         let event = Event::Exec {
             file,
             called_as: b"/proc/self/fd/3".to_vec(),
