@@ -140,7 +140,7 @@ impl Printer {
         let private: Vec<PrivateEntry> = judged
             .private
             .iter()
-            .map(|value| PrivateEntry { salt: Vec::new(), value: value.clone() })
+            .map(|value| PrivateEntry { salt: Vec::new(), value: value.to_vec() })
             .collect();
         let envelope = Envelope {
             host: HostId([0; 32]),

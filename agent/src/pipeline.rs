@@ -182,7 +182,7 @@ fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
     }
     loop {
         let rest = drain.take();
-        let empty = rest.records.is_empty();
+        let empty = rest.is_empty();
         if !send(merge.add(rest), to) || empty {
             break;
         }

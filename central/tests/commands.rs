@@ -113,7 +113,7 @@ fn by(process: Process, record: Record) -> Record {
         loginuid: Some(1000),
         ..Subject::default()
     };
-    Record { subject: Some(subject), ..record }
+    Record { subject: Some(subject.into()), ..record }
 }
 
 fn judged(decision: Decision, record: Record) -> Record {

@@ -183,7 +183,7 @@ mod tests {
         ];
         let of_files = events.into_iter().map(|event| ("aliases", batch(of(None, Some(event)), MAX_RECORDS)));
         let mut all: Vec<_> = of_files.collect();
-        all.push(("ancestors", batch(of(Some(Subject { ancestors, ..Subject::default() }), None), 1)));
+        all.push(("ancestors", batch(of(Some(Subject { ancestors, ..Subject::default() }.into()), None), 1)));
         all.push(("hooks", batch(of(None, Some(Event::Start(started))), 1)));
         all
     }

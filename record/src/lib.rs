@@ -16,6 +16,7 @@ pub mod frame;
 pub mod epoch;
 pub mod chain;
 pub mod event;
+pub mod subject;
 pub mod ocsf;
 pub mod text;
 

@@ -10,7 +10,13 @@ pub(crate) mod record {
     /// Messages of `proto/record.proto`.
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/graven.record.v1.rs"));
+
+        pub use crate::subject::Subject;
     }
+}
+
+pub(crate) mod subject {
+    include!(concat!(env!("OUT_DIR"), "/shared/graven.record.v1.rs"));
 }
 
 pub(crate) mod wire {

@@ -154,7 +154,7 @@ mod tests {
     fn a_million_empty_messages_are_refused_wherever_they_repeat() {
         let subject =
             |n| v1::Subject { ancestors: vec![v1::Process::default(); n], ..v1::Subject::default() };
-        let of = |n| batch(v1::Record { subject: Some(subject(n)), ..v1::Record::default() });
+        let of = |n| batch(v1::Record { subject: Some(subject(n).into()), ..v1::Record::default() });
         assert!(BATCH.check(&of(MAX_RECORDS * MAX_ANCESTORS)).is_ok());
         refused(&of(MAX_RECORDS * MAX_ANCESTORS + 1), "ancestors");
         refused(&[0x12, 0].repeat(MAX_RECORDS + 1), "records");

@@ -40,7 +40,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use graven_record::frame::LossKind;
+use graven_record::subject::Shared;
 use graven_record::v1;
 
 pub use host::{Exe, Facts, Host, ThisHost};
@@ -66,7 +68,7 @@ pub struct Attributed {
     /// CLOCK_BOOTTIME in ns when it happened.
     pub at: u64,
     /// Who did it.
-    pub subject: v1::Subject,
+    pub subject: Shared,
     /// Where in the kernel it came from.
     pub source: v1::Source,
     /// What was done, with host paths.
@@ -74,7 +76,7 @@ pub struct Attributed {
     /// The kernel tells which inodes change: a name that only the caller gave is not all there is.
     pub witnessed: bool,
     /// Values for private entries; `subject.process.arguments` is 1 + an index into them.
-    pub private: Vec<Vec<u8>>,
+    pub private: Vec<Bytes>,
 }
 
 /// Why attribution cannot start.
@@ -126,6 +128,8 @@ pub struct Attribution<H: Host = ThisHost> {
     processes: Processes,
     users: Users,
     users_at: u64,
+    /// As long as the users are as they were.
+    last: Option<subject::Last>,
     mounts: Mounts,
     mounts_at: u64,
     /// The initial mount namespace.
@@ -161,6 +165,7 @@ impl<H: Host> Attribution<H> {
             processes,
             users,
             users_at: 0,
+            last: None,
             mounts,
             mounts_at: 0,
             initial,
@@ -186,7 +191,8 @@ impl<H: Host> Attribution<H> {
         let mut event = event::event(&self.mounts, self.initial, seen)?;
         self.links.complete(&mut event);
         let key = followed.key;
-        let (subject, private) = subject::subject(&self.processes, &self.users, followed, seen);
+        let (subject, private) =
+            subject::Last::told(&mut self.last, &self.processes, &self.users, followed, seen);
         if let Event::Exit { .. } = seen.event {
             self.processes.end(key, seen.at);
         }
@@ -238,7 +244,7 @@ impl<H: Host> Attribution<H> {
     }
 
     /// Says who lost records, and where.
-    pub fn attribute_lost(&mut self, lost: Lost) -> (v1::Subject, v1::Lost) {
+    pub fn attribute_lost(&mut self, lost: Lost) -> (Shared, v1::Lost) {
         let kind = match lost.ring {
             v1::Ring::Life => LossKind::Life,
             v1::Ring::Protected => LossKind::Protected,
@@ -302,6 +308,7 @@ impl<H: Host> Attribution<H> {
             self.users_at = seen.at;
             if let Some(text) = self.host.passwd() {
                 self.users = Users::parse(&text);
+                self.last = None;
             }
         }
         let unknown =

@@ -87,10 +87,10 @@ impl Mounts {
 
     /// The names of a dentry on the host. No mount shows it: `fs:MAJOR:MINOR:/path`.
     pub(super) fn resolve(&self, dentry: &DentryPath) -> Names {
-        let inner = joined(b"/", &dentry.components);
+        let inner = if dentry.names.is_empty() { b"/" } else { dentry.names.as_slice() };
         let mut names = Names::default();
         for &at in self.by_device.get(&dentry.device).into_iter().flatten().take(CANDIDATES) {
-            let Some(path) = self.mounts.get(at).and_then(|mount| self.through(mount, at, &inner)) else {
+            let Some(path) = self.mounts.get(at).and_then(|mount| self.through(mount, at, inner)) else {
                 continue;
             };
             if names.path.is_empty() {
@@ -100,7 +100,7 @@ impl Mounts {
             }
         }
         if names.path.is_empty() {
-            names.path = self.by_mount(dentry, &inner).unwrap_or_else(|| hidden(dentry.device, &inner));
+            names.path = self.by_mount(dentry, inner).unwrap_or_else(|| hidden(dentry.device, inner));
         }
         names
     }
@@ -202,18 +202,6 @@ impl Mounts {
     }
 }
 
-/// `base` and the names below it.
-pub(super) fn joined(base: &[u8], names: &[Vec<u8>]) -> Vec<u8> {
-    let base = trimmed(base);
-    let mut path = Vec::with_capacity(base.len() + names.iter().map(|name| name.len() + 1).sum::<usize>());
-    path.extend_from_slice(base);
-    for name in names {
-        path.push(b'/');
-        path.extend_from_slice(name);
-    }
-    if path.is_empty() { b"/".to_vec() } else { path }
-}
-
 fn hidden(device: u64, inner: &[u8]) -> Vec<u8> {
     let (major, minor) = (device >> 20, device & 0xf_ffff);
     [format!("fs:{major}:{minor}:").as_bytes(), inner].concat()
@@ -303,8 +291,8 @@ mod tests {
 ";
 
     fn dentry(device: u64, path: &str) -> DentryPath {
-        let components = path.split('/').filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec());
-        DentryPath { device, components: components.collect(), ..DentryPath::default() }
+        let names = path.trim_end_matches('/').into();
+        DentryPath { device, names, ..DentryPath::default() }
     }
 
     fn resolve(device: u64, path: &str) -> (String, Vec<String>) {
@@ -356,7 +344,7 @@ mod tests {
 
     #[test]
     fn names_that_are_not_utf_8_survive() {
-        let bytes = DentryPath { components: vec![b"a\xff".to_vec()], ..dentry(ROOT, "/") };
+        let bytes = DentryPath { names: b"/a\xff".to_vec(), ..dentry(ROOT, "/") };
         assert_eq!(Mounts::parse(TABLE).resolve(&bytes).path, b"/a\xff");
     }
 
@@ -425,7 +413,7 @@ mod tests {
         #[test]
         fn any_table_resolves_any_dentry_to_a_path_or_to_none(
             lines in prop::collection::vec((1..9u32, 1..9u32, 0..3u32, "(/[ab]){0,2}/?", "(/[ab]){0,3}/?"), 0..12),
-            components in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..4), 0..5),
+            names in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..4), 0..5),
             device in 0..4u64,
             mount in prop::option::of(0..9u32),
         ) {
@@ -433,7 +421,8 @@ mod tests {
                 format!("{id} {parent} 0:{minor} {root} {point} rw - tmpfs t rw\n")
             }).collect::<String>();
             let mounts = Mounts::parse(text.as_bytes());
-            let dentry = DentryPath { device, mount, components, ..DentryPath::default() };
+            let names = names.iter().flat_map(|name| [b"/", name.as_slice()].concat()).collect();
+            let dentry = DentryPath { device, mount, names, ..DentryPath::default() };
             let names = mounts.resolve(&dentry);
             prop_assert!(names.path.starts_with(b"/") || names.path.starts_with(b"fs:"));
             prop_assert!(names.aliases.iter().all(|alias| alias.starts_with(b"/")));

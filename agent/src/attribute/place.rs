@@ -2,7 +2,7 @@
 
 use graven_record::v1::{File, PathSource};
 
-use super::mounts::{Mounts, joined};
+use super::mounts::Mounts;
 use crate::decode::observed::{Inode, Place};
 
 /// A file with its host path.
@@ -52,9 +52,9 @@ pub(super) fn device(inode: &Inode) -> u64 {
 pub(super) fn is_nameless(mounts: &Mounts, inode: &Inode) -> (bool, bool) {
     let Place::Dentry { path, .. } = &inode.place else { return (false, false) };
     // A memfd lies in the root of a tmpfs that only the kernel has mounted.
-    let memfd = path.unhashed
-        && matches!(path.components.as_slice(), [name] if name.starts_with(b"memfd:"))
-        && !mounts.knows(path.device);
+    // Whoever made it chose what follows the colon, with or without a slash.
+    let memfd =
+        path.unhashed && path.internal && path.names.starts_with(b"/memfd:") && !mounts.knows(path.device);
     (memfd, path.unhashed && !memfd)
 }
 
@@ -68,17 +68,24 @@ pub(super) fn lexical(base: Option<&[u8]>, argument: &[u8]) -> Vec<u8> {
     // `fs:8:1:` is no name that `..` could leave.
     let root = base.iter().position(|&byte| byte == b'/').unwrap_or(base.len());
     let (device, base) = base.split_at(root);
-    let mut names = Vec::<Vec<u8>>::new();
+    let mut names = Vec::new();
     for name in base.split(|&byte| byte == b'/').chain(argument.split(|&byte| byte == b'/')) {
         match name {
             b"" | b"." => {}
             b".." => {
                 names.pop();
             }
-            name => names.push(name.to_vec()),
+            name => names.push(name),
         }
     }
-    [device, &joined(b"", &names)].concat()
+    if names.is_empty() {
+        return [device, b"/"].concat();
+    }
+    names.iter().fold(device.to_vec(), |mut path, name| {
+        path.push(b'/');
+        path.extend_from_slice(name);
+        path
+    })
 }
 
 #[cfg(test)]
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_argument_below_a_path_without_its_beginning_has_none_either() {
-        let base = DentryPath { cut: true, components: vec![b"deep".to_vec()], ..DentryPath::default() };
+        let base = DentryPath { cut: true, names: b"/deep".to_vec(), ..DentryPath::default() };
         let place = Place::Argument { base: Some(base), argument: b"x".to_vec(), cut: false };
         let named = Inode { place, ..inode(DentryPath::default()) };
         assert!(file(&Mounts::default(), &named).cut);
@@ -130,9 +137,11 @@ mod tests {
     fn a_memfd_and_a_deleted_file_are_told_apart() {
         let mounts = Mounts::parse(b"27 1 254:0 / / rw - ext4 x rw\n");
         let path = |device, name: &str, unhashed| {
-            inode(DentryPath { device, components: vec![name.into()], unhashed, ..DentryPath::default() })
+            let (names, internal) = (format!("/{name}").into(), device == 1);
+            inode(DentryPath { device, names, internal, unhashed, ..DentryPath::default() })
         };
         assert_eq!(is_nameless(&mounts, &path(1, "memfd:x", true)), (true, false));
+        assert_eq!(is_nameless(&mounts, &path(1, "memfd:a/b", true)), (true, false));
         assert_eq!(
             is_nameless(&mounts, &path(254 << 20, "memfd:x", true)),
             (false, true),
@@ -145,12 +154,8 @@ mod tests {
     #[test]
     fn a_file_keeps_what_the_kernel_said_and_gets_its_type() {
         let mounts = Mounts::parse(b"27 1 254:0 / / rw - ext4 x rw\n");
-        let path = DentryPath {
-            device: 254 << 20,
-            components: vec![b"a".to_vec()],
-            cut: true,
-            ..DentryPath::default()
-        };
+        let path =
+            DentryPath { device: 254 << 20, names: b"/a".to_vec(), cut: true, ..DentryPath::default() };
         let file = file(&mounts, &inode(path));
         assert_eq!(
             (file.path.as_slice(), file.filesystem.as_str(), file.cut),

@@ -112,6 +112,10 @@ impl Processes {
         self.table.ancestors(key, most)
     }
 
+    pub(super) fn climb<'a>(&'a self, key: Key, most: usize, see: impl FnMut(&'a Run)) -> bool {
+        self.table.climb(key, most, see)
+    }
+
     pub(super) fn end(&mut self, key: Key, at: u64) {
         self.table.end(key, at);
     }
@@ -309,7 +313,7 @@ impl Processes {
             device: exe.map_or(0, |exe| exe.device),
             inode: exe.map_or(0, |exe| exe.inode),
             by_kernel: false,
-            arguments,
+            arguments: arguments.into(),
             arguments_cut: cut || facts.arguments_cut,
         }
     }
@@ -338,7 +342,14 @@ fn program(mounts: &Mounts, task: &Task, file: &Inode, arguments: &[u8], cut: bo
         0 => (place::device(file), file.inode),
         inode => (task.exe_device, inode),
     };
-    Program { exe: exe.into(), device, inode, by_kernel: true, arguments, arguments_cut: cut || shortened }
+    Program {
+        exe: exe.into(),
+        device,
+        inode,
+        by_kernel: true,
+        arguments: arguments.into(),
+        arguments_cut: cut || shortened,
+    }
 }
 
 /// Whether facts of a pid are of the program that the kernel names. Where stat's device is not the kernel's
@@ -356,9 +367,8 @@ fn exe_path(host: &impl Host, mounts: &Mounts, exe: &Exe) -> Vec<u8> {
     if host.is(&exe.link, exe.device, exe.inode) || (exe.deleted && exe.here) {
         return exe.link.clone();
     }
-    let names = exe.link.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-    let components = names.map(<[u8]>::to_vec).collect();
-    let names = mounts.resolve(&DentryPath { device: exe.device, components, ..DentryPath::default() });
+    let names = exe.link.clone();
+    let names = mounts.resolve(&DentryPath { device: exe.device, names, ..DentryPath::default() });
     let mut candidates = std::iter::once(names.path).chain(names.aliases);
     candidates.find(|path| host.is(path, exe.device, exe.inode)).unwrap_or_default()
 }

@@ -32,7 +32,7 @@ pub(super) struct Program {
     /// Device and inode came from an event, not from stat, whose device may differ.
     pub(super) by_kernel: bool,
     /// NUL-joined and redacted.
-    pub(super) arguments: Vec<u8>,
+    pub(super) arguments: Bytes,
     pub(super) arguments_cut: bool,
 }
 
@@ -262,17 +262,25 @@ impl Table {
     /// The chain of parents, nearest first, and whether it was followed to its end.
     pub(super) fn ancestors(&self, key: Key, most: usize) -> (Vec<&Run>, bool) {
         let mut chain = Vec::new();
+        let whole = self.climb(key, most, |run| chain.push(run));
+        (chain, whole)
+    }
+
+    /// Shows the parents, nearest first. True when there are no others.
+    pub(super) fn climb<'a>(&'a self, key: Key, most: usize, mut see: impl FnMut(&'a Run)) -> bool {
         let mut parent = self.runs.get(&key).map_or(Parent::Unknown, |run| run.parent);
+        let mut left = most;
         loop {
             match parent {
-                Parent::Kernel => return (chain, true),
-                Parent::Unknown => return (chain, false),
+                Parent::Kernel => return true,
+                Parent::Unknown => return false,
                 Parent::Run(key) => match self.runs.get(&key) {
-                    Some(run) if chain.len() < most => {
+                    Some(run) if left > 0 => {
+                        left -= 1;
                         parent = run.parent;
-                        chain.push(run);
+                        see(run);
                     }
-                    _ => return (chain, false),
+                    _ => return false,
                 },
             }
         }

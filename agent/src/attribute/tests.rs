@@ -114,11 +114,10 @@ fn shell() -> Task {
 }
 
 fn inode(path: &str, number: u64) -> Inode {
-    let components =
-        path.split('/').filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec()).collect();
+    let names = path.trim_end_matches('/').into();
     Inode {
         place: Place::Dentry {
-            path: DentryPath { device: ROOT, components, ..DentryPath::default() },
+            path: DentryPath { device: ROOT, names, ..DentryPath::default() },
             source: PathSource::File,
         },
         device: ROOT,
@@ -202,7 +201,7 @@ fn a_fork_and_its_exec_are_followed_and_secrets_stay_here() {
     let found = attribution.attribute(&seen(6, ran.clone(), event)).unwrap();
     assert_eq!(exes(&found)[..2], ["/usr/bin/mysql", "/usr/bin/bash"]);
     assert_eq!(found.subject.process.as_ref().unwrap().arguments, 1);
-    let arguments = String::from_utf8(found.private[0].clone()).unwrap();
+    let arguments = String::from_utf8(found.private[0].to_vec()).unwrap();
     assert!(arguments.starts_with("mysql\0-p‹redacted 7 ") && arguments.ends_with("›\0db"), "{arguments}");
     assert_eq!(found.subject.session_scope, "session-4.scope", "inherited: nobody could read its cgroup");
     let later = attribution.attribute(&seen(7, ran, create("/tmp/x"))).unwrap();
@@ -298,6 +297,8 @@ fn a_memfd_and_a_deleted_program_are_marked() {
         let mut file = inode(name, 5);
         let Place::Dentry { path, .. } = &mut file.place else { unreachable!() };
         (path.device, path.unhashed, file.device) = (device, true, device);
+        // As the kernel's own mounts are.
+        path.internal = device == 1;
         let event = Event::Exec {
             file,
             called_as: b"/proc/self/fd/3".to_vec(),

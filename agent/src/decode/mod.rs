@@ -84,12 +84,9 @@ pub fn decode(raw: &Raw) -> Result<Observed, DecodeError> {
 pub fn overflow(lost: &Overflow) -> Result<Lost, DecodeError> {
     let length = lost.row.length as usize;
     let name = lost.row.name.get(..length).ok_or(DecodeError::Tail("directory"))?;
-    let mut components: Vec<Vec<u8>> =
-        name.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
-    components.reverse();
     let directory = (lost.key.directory != 0).then(|| DentryPath {
         device: lost.key.device.into(),
-        components,
+        names: DentryPath::turned(name),
         cut: lost.row.cut != 0,
         ..DentryPath::default()
     });

@@ -91,14 +91,32 @@ pub struct DentryPath {
     pub device: u64,
     /// `mount.mnt_id`, where the kernel's object had a mount.
     pub mount: Option<u32>,
-    /// From the file system's root to the leaf; empty = the root itself.
-    pub components: Vec<Vec<u8>>,
-    /// Longer than the sensor's bound: the first components are missing.
+    /// From the file system's root to the leaf, a `/` before each name; empty = the root itself.
+    pub names: Vec<u8>,
+    /// Longer than the sensor's bound: the first names are missing.
     pub cut: bool,
     /// Of a file system that nobody can mount: `memfd:name`.
     pub internal: bool,
     /// Not reachable by this name any more (deleted, or never linked).
     pub unhashed: bool,
+}
+
+impl DentryPath {
+    /// Names that come leaf first, each ended by NUL, turned root first.
+    pub(super) fn turned(leaf_first: &[u8]) -> Vec<u8> {
+        let mut names = Vec::with_capacity(leaf_first.len() + 1);
+        leaf_first.rsplit(|byte| *byte == 0).filter(|name| !name.is_empty()).for_each(|name| {
+            names.push(b'/');
+            names.extend_from_slice(name);
+        });
+        names
+    }
+
+    /// The names above the leaf.
+    pub(super) fn directory(&self) -> &[u8] {
+        let end = self.names.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        &self.names[..end]
+    }
 }
 
 /// What was lost: a program run's records of one kind in one directory, of about a second.

@@ -64,7 +64,8 @@ impl<'a> Tail<'a> {
         };
         match base {
             Some(mut directory) if inode.path.flags & flag::LEAF != 0 => {
-                directory.components.push(last_component(&argument));
+                directory.names.push(b'/');
+                directory.names.extend_from_slice(last_component(&argument));
                 Ok(Place::Dentry { path: directory, source: PathSource::Inode })
             }
             base => Ok(Place::Argument { base, argument, cut }),
@@ -74,13 +75,10 @@ impl<'a> Tail<'a> {
     /// Components leaf first, each ended by NUL, turned root first.
     pub(super) fn path(&mut self, path: &path::Path) -> Result<DentryPath, DecodeError> {
         let bytes = self.take(path.length.into(), "path")?;
-        let mut components: Vec<Vec<u8>> =
-            bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
-        components.reverse();
         Ok(DentryPath {
             device: path.device.into(),
             mount: (path.flags & flag::MOUNT != 0).then_some(path.mount),
-            components,
+            names: DentryPath::turned(bytes),
             cut: path.flags & flag::CUT != 0,
             internal: path.flags & flag::INTERNAL != 0,
             unhashed: path.flags & flag::UNHASHED != 0,
@@ -91,16 +89,14 @@ impl<'a> Tail<'a> {
 /// Puts a name into the directory of another path.
 fn beside(name: &mut Place, other: &Place) {
     if let (Place::Dentry { path: name, .. }, Place::Dentry { path: other, .. }) = (name, other) {
-        let directory = other.components.split_last().map_or(&[][..], |(_, directory)| directory);
-        name.components.splice(0..0, directory.iter().cloned());
+        name.names = [other.directory(), &name.names].concat();
         name.cut |= other.cut;
     }
 }
 
 /// What remains of an argument when the directory is known: `a/b/` names `b`.
-fn last_component(argument: &[u8]) -> Vec<u8> {
-    let last = argument.split(|byte| *byte == b'/').rev().find(|name| !name.is_empty());
-    last.unwrap_or_default().to_vec()
+fn last_component(argument: &[u8]) -> &[u8] {
+    argument.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -109,11 +105,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn components_come_out_root_first_and_keep_bytes_that_are_no_utf_8() {
+    fn names_come_out_root_first_and_keep_bytes_that_are_no_utf_8() {
         let bytes = b"\xffx\0dir\0";
         let named = path::Path { length: 7, flags: flag::PRESENT, ..path::Path::default() };
         let path = Tail(bytes).path(&named).unwrap();
-        assert_eq!(path.components, [b"dir".to_vec(), b"\xffx".to_vec()]);
+        assert_eq!(path.names, b"/dir/\xffx");
     }
 
     #[test]
@@ -129,7 +125,7 @@ mod tests {
         };
         let found = Tail(b"/tmp/x/me\0etc\0").inode(&inode).unwrap();
         let Place::Dentry { path, .. } = found.place else { unreachable!("{found:?}") };
-        assert_eq!(path.components, [b"etc".to_vec(), b"me".to_vec()]);
+        assert_eq!(path.names, b"/etc/me");
     }
 
     #[test]
@@ -141,7 +137,7 @@ mod tests {
         let from = tail.inode(&inode).unwrap();
         let to = tail.name(&to, &inode, &from).unwrap();
         let Place::Dentry { path, .. } = to.place else { unreachable!("{to:?}") };
-        assert_eq!(path.components, [b"dir".to_vec(), b"b".to_vec(), b"new".to_vec()]);
+        assert_eq!(path.names, b"/dir/b/new");
         assert!(path.cut && to.inode == 7 && tail.0.is_empty());
     }
 

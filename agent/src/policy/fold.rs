@@ -106,7 +106,7 @@ mod tests {
         let event = v1::Unlink { file, outcome: Outcome::Refused.into(), folded: 0 };
         let process =
             Some(v1::Process { id: Some(v1::ExecId { pid: 7, start: 1, exec: 1 }), ..Default::default() });
-        let subject = Some(v1::Subject { process, ..v1::Subject::default() });
+        let subject = Some(v1::Subject { process, ..v1::Subject::default() }.into());
         let event = Some(Event::Unlink(event));
         let record = Box::new(v1::Record { boot_time: at, subject, event, ..v1::Record::default() });
         Judged { record, lane: Lane::Protected, private: Vec::new() }

@@ -57,8 +57,8 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
         return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
     }
     let argument = |file: &&File| file.path_source() == PathSource::Argument;
-    if !is_told_otherwise(seen) && change(&seen.event).is_some_and(|change| change.files.iter().any(argument))
-    {
+    let by_caller = |change: Change<'_>| change.files.iter().flatten().any(argument);
+    if !is_told_otherwise(seen) && change(&seen.event).is_some_and(by_caller) {
         let reason = "only the caller named the place, which may be another one";
         return (log(&verdict.rule, reason), Lane::Activity);
     }
@@ -109,7 +109,7 @@ pub(super) fn with_outcome(outcome: Outcome, reason: String) -> String {
 
 /// What a change touched.
 struct Change<'a> {
-    files: Vec<&'a File>,
+    files: [Option<&'a File>; 3],
     outcome: Outcome,
     /// Whole directories move with it.
     moves: bool,
@@ -117,18 +117,18 @@ struct Change<'a> {
 
 fn change(event: &Event) -> Option<Change<'_>> {
     let (files, outcome, moves) = match event {
-        Event::Open(open) => (vec![&open.file], open.outcome(), false),
-        Event::Modify(modify) => (vec![&modify.file], Outcome::Success, false),
+        Event::Open(open) => ([&open.file, &None, &None], open.outcome(), false),
+        Event::Modify(modify) => ([&modify.file, &None, &None], Outcome::Success, false),
         // A new name of a protected file is one more way to change it.
-        Event::Create(create) => (vec![&create.file, &create.from], create.outcome(), false),
-        Event::Unlink(unlink) => (vec![&unlink.file], unlink.outcome(), false),
-        Event::Rename(rename) => (vec![&rename.from, &rename.to, &rename.replaced], rename.outcome(), true),
-        Event::Attr(attr) => (vec![&attr.file], attr.outcome(), false),
-        Event::Truncate(truncate) => (vec![&truncate.file], truncate.outcome(), false),
-        Event::Mmap(mmap) => (vec![&mmap.file], mmap.outcome(), false),
+        Event::Create(create) => ([&create.file, &create.from, &None], create.outcome(), false),
+        Event::Unlink(unlink) => ([&unlink.file, &None, &None], unlink.outcome(), false),
+        Event::Rename(rename) => ([&rename.from, &rename.to, &rename.replaced], rename.outcome(), true),
+        Event::Attr(attr) => ([&attr.file, &None, &None], attr.outcome(), false),
+        Event::Truncate(truncate) => ([&truncate.file, &None, &None], truncate.outcome(), false),
+        Event::Mmap(mmap) => ([&mmap.file, &None, &None], mmap.outcome(), false),
         _ => return None,
     };
-    Some(Change { files: files.into_iter().flatten().collect(), outcome, moves })
+    Some(Change { files: files.map(Option::as_ref), outcome, moves })
 }
 
 /// What the worst side of a change came to, weakest first.
@@ -145,7 +145,7 @@ enum Side<'a> {
 }
 
 fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Verdict, Lane) {
-    let sides = change.files.iter().map(|file| side(policy, subject, file, change.moves));
+    let sides = change.files.iter().flatten().map(|file| side(policy, subject, file, change.moves));
     let worst = sides.max_by_key(weight).unwrap_or(Side::Elsewhere);
     match worst {
         Side::Mutable(rule) => {
@@ -328,10 +328,10 @@ severity = "low"
         Attributed {
             witnessed: true,
             at: 7,
-            subject: Subject::default(),
+            subject: Subject::default().into(),
             source: v1::Source::default(),
             event,
-            private: vec![b"argv".to_vec()],
+            private: vec![b"argv"[..].into()],
         }
     }
 
@@ -468,7 +468,7 @@ severity = "low"
     }
 
     fn said_of(subject: Subject, event: Event) -> String {
-        say(&judge(&policy(), Attributed { subject, ..seen(event) }))
+        say(&judge(&policy(), Attributed { subject: subject.into(), ..seen(event) }))
     }
 
     #[test]
@@ -594,7 +594,7 @@ severity = "low"
             prop_assert_ne!(verdict.severity(), Severity::Unspecified);
             prop_assert!(verdict.decision() != Decision::Alert || judged.lane == Lane::Protected);
             prop_assert_eq!(judged.record.event, Some(event));
-            prop_assert_eq!(judged.private, vec![b"argv".to_vec()]);
+            prop_assert_eq!(judged.private, vec![bytes::Bytes::from_static(b"argv")]);
         }
     }
 }

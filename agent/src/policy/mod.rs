@@ -43,6 +43,7 @@ mod fold;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use graven_record::id::Lane;
 use graven_record::v1;
 use sha2::{Digest, Sha256};
@@ -68,7 +69,7 @@ pub struct Judged {
     /// The stream that it goes into.
     pub lane: Lane,
     /// Values for private entries; `Process.arguments` is 1 + an index into them.
-    pub private: Vec<Vec<u8>>,
+    pub private: Vec<Bytes>,
 }
 
 /// A policy as it holds on this host.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use graven_record::private::SALT_LEN;
-use graven_record::v1::{ExecId, PrivateEntry, Process, Record};
+use graven_record::subject::Shared;
+use graven_record::v1::{ExecId, PrivateEntry, Process, Record, Subject};
 
 use super::SealError;
 
@@ -15,26 +17,50 @@ pub(super) const MAX_RECORD: usize = 256 << 10;
 /// The values so far. The argument strings of one program run are one entry, however many records name it.
 #[derive(Default)]
 pub(super) struct Entries {
-    values: Vec<Vec<u8>>,
-    known: HashMap<(Option<ExecId>, Vec<u8>), u32>,
+    values: Vec<Bytes>,
+    known: HashMap<(Option<ExecId>, Bytes), u32>,
     /// The run whose value was asked for last, and its index.
     last: Option<(Option<ExecId>, u32)>,
+    /// Subjects whose indexes had to change, before and after: no more than records.
+    rebased: Vec<(Shared, Shared)>,
 }
 
 impl Entries {
     /// Moves a record's values in and points its processes at them.
-    pub(super) fn take(&mut self, record: &mut Record, private: &[Vec<u8>]) {
-        for process in processes(record) {
-            let Some(value) = value(process, private) else {
-                process.arguments_cut |= process.arguments != 0;
-                process.arguments = 0;
-                continue;
-            };
-            process.arguments = self.index(process.id, value);
+    pub(super) fn take(&mut self, record: &mut Record, private: &[Bytes]) {
+        let Some(subject) = &mut record.subject else { return };
+        if self.is_rebased(subject, subject, private) {
+            return;
+        }
+        let known = self.rebased.iter().find(|(before, _)| before.is(subject));
+        if let Some(rebased) = known.map(|(_, rebased)| rebased.clone())
+            && self.is_rebased(subject, &rebased, private)
+        {
+            *subject = rebased;
+            return;
+        }
+        let before = subject.clone();
+        for process in processes(subject) {
+            (process.arguments, process.arguments_cut) = self.place(process, private);
+        }
+        self.rebased.push((before, subject.clone()));
+    }
+
+    /// Does `rebased` point at the values of `subject` here?
+    fn is_rebased(&mut self, subject: &Subject, rebased: &Subject, private: &[Bytes]) -> bool {
+        let mut pairs = all(subject).zip(all(rebased));
+        pairs.all(|(from, to)| self.place(from, private) == (to.arguments, to.arguments_cut))
+    }
+
+    /// The index of a process's arguments here, and whether they are cut.
+    fn place(&mut self, process: &Process, private: &[Bytes]) -> (u32, bool) {
+        match value(process, private) {
+            Some(value) => (self.index(process.id, value), process.arguments_cut),
+            None => (0, process.arguments_cut || process.arguments != 0),
         }
     }
 
-    fn index(&mut self, id: Option<ExecId>, value: &[u8]) -> u32 {
+    fn index(&mut self, id: Option<ExecId>, value: &Bytes) -> u32 {
         let values = &mut self.values;
         if let Some((last, index)) = self.last
             && last == id
@@ -42,8 +68,8 @@ impl Entries {
         {
             return index;
         }
-        let index = *self.known.entry((id, value.to_vec())).or_insert_with(|| {
-            values.push(value.to_vec());
+        let index = *self.known.entry((id, value.clone())).or_insert_with(|| {
+            values.push(value.clone());
             u32::try_from(values.len()).unwrap_or(u32::MAX)
         });
         self.last = Some((id, index));
@@ -59,7 +85,7 @@ impl Entries {
             .values
             .into_iter()
             .zip(salts)
-            .map(|(value, salt)| PrivateEntry { salt: salt.to_vec(), value })
+            .map(|(value, salt)| PrivateEntry { salt: salt.to_vec(), value: value.into() })
             .collect())
     }
 }
@@ -68,15 +94,15 @@ impl Entries {
 pub(super) type Entropy = fn(&mut [u8]) -> Result<(), getrandom::Error>;
 
 /// Cuts what is too large for a frame and marks the cut; `None` when the record alone is still too large.
-pub(super) fn fit(record: &mut Record, private: &mut [Vec<u8>]) -> Option<usize> {
-    let mut hidden: usize = private.iter().map(Vec::len).sum();
+pub(super) fn fit(record: &mut Record, private: &mut [Bytes]) -> Option<usize> {
+    let mut hidden: usize = private.iter().map(Bytes::len).sum();
     if hidden > MAX_PRIVATE {
         let share = MAX_PRIVATE / private.len();
-        for process in processes(record) {
+        for process in record.subject.iter_mut().flat_map(processes) {
             process.arguments_cut |= value(process, private).is_some_and(|v| v.len() > share);
         }
         private.iter_mut().for_each(|value| value.truncate(share));
-        hidden = private.iter().map(Vec::len).sum();
+        hidden = private.iter().map(Bytes::len).sum();
     }
     let mut plain = prost::Message::encoded_len(record);
     if plain > MAX_RECORD
@@ -89,27 +115,29 @@ pub(super) fn fit(record: &mut Record, private: &mut [Vec<u8>]) -> Option<usize>
     (plain <= MAX_RECORD).then_some(plain + hidden)
 }
 
-fn processes(record: &mut Record) -> impl Iterator<Item = &mut Process> {
-    record.subject.iter_mut().flat_map(|subject| subject.process.iter_mut().chain(&mut subject.ancestors))
+fn all(subject: &Subject) -> impl Iterator<Item = &Process> {
+    subject.process.iter().chain(&subject.ancestors)
 }
 
-fn value<'a>(process: &Process, private: &'a [Vec<u8>]) -> Option<&'a [u8]> {
-    let index = usize::try_from(process.arguments).ok()?.checked_sub(1)?;
-    private.get(index).map(Vec::as_slice)
+fn processes(subject: &mut Shared) -> impl Iterator<Item = &mut Process> {
+    let subject = &mut **subject;
+    subject.process.iter_mut().chain(&mut subject.ancestors)
+}
+
+fn value<'a>(process: &Process, private: &'a [Bytes]) -> Option<&'a Bytes> {
+    private.get(usize::try_from(process.arguments).ok()?.checked_sub(1)?)
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-    use graven_record::v1::Subject;
-
     use super::*;
 
     fn record(pid: u32, arguments: u32) -> Record {
         let process =
             Process { id: Some(ExecId { pid, start: 1, exec: 1 }), arguments, ..Process::default() };
         Record {
-            subject: Some(Subject { process: Some(process), ..Subject::default() }),
+            subject: Some(Subject { process: Some(process), ..Subject::default() }.into()),
             ..Record::default()
         }
     }
@@ -123,7 +151,7 @@ mod tests {
     fn indexes_are_rebased_and_one_run_has_one_entry() {
         let mut entries = Entries::default();
         let mut all = [record(1, 1), record(2, 2), record(1, 1), record(3, 9), record(4, 0)];
-        let private = [b"ls\0-l".to_vec(), b"rm".to_vec()];
+        let private = [b"ls\0-l"[..].into(), b"rm"[..].into()];
         all.iter_mut().for_each(|r| entries.take(r, &private));
         let found: Vec<_> = all.iter().map(arguments).collect();
         assert_eq!(found, [(1, false), (2, false), (1, false), (0, true), (0, false)]);
@@ -134,9 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_rebased_once_is_shared_by_its_other_records_and_changes_no_other_frame() {
+        let mut entries = Entries::default();
+        let private = [b"vi"[..].into()];
+        let (mut first, second) = (record(1, 1), record(2, 1));
+        entries.take(&mut first, &private);
+        let mut all = [second.clone(), second.clone()];
+        all.iter_mut().for_each(|record| entries.take(record, &private));
+        assert_eq!(all.each_ref().map(arguments), [(2, false); 2]);
+        let [one, other] = all.map(|record| record.subject.unwrap());
+        assert!(one.is(&other));
+        assert_eq!(arguments(&second), (1, false));
+    }
+
+    #[test]
     fn equal_arguments_of_two_runs_are_two_entries() {
         let mut entries = Entries::default();
-        let private = [b"same".to_vec()];
+        let private = [b"same"[..].into()];
         let (mut one, mut two) = (record(1, 1), record(2, 1));
         entries.take(&mut one, &private);
         entries.take(&mut two, &private);
@@ -146,9 +188,9 @@ mod tests {
     #[test]
     fn huge_arguments_are_cut_and_marked() {
         let mut huge = record(1, 1);
-        let mut private = vec![vec![b'x'; 5 << 20], vec![b'y'; 10]];
+        let mut private = [vec![b'x'; 5 << 20].into(), vec![b'y'; 10].into()];
         assert!(fit(&mut huge, &mut private).is_some());
-        assert!(private.iter().map(Vec::len).sum::<usize>() <= MAX_PRIVATE);
+        assert!(private.iter().map(Bytes::len).sum::<usize>() <= MAX_PRIVATE);
         assert_eq!(arguments(&huge), (1, true));
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use graven_record::batch::MAX_RECORDS;
 use graven_record::v1::{Context, Record};
 
@@ -20,7 +21,7 @@ const MAX_QUEUE_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) record: Box<Record>,
-    pub(super) private: Vec<Vec<u8>>,
+    pub(super) private: Vec<Bytes>,
     /// Encoded, private values included.
     pub(super) bytes: usize,
     /// When it came, boot ns.

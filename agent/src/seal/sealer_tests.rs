@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use bytes::Bytes;
 use graven_record::chain::{Link, link};
 use graven_record::v1::Process;
 use proptest::prelude::*;
@@ -37,11 +38,11 @@ fn judged(lane: Lane, argument: &str) -> Judged {
     let subject = v1::Subject { process: Some(process), ..v1::Subject::default() };
     let record = v1::Record {
         boot_time: 1,
-        subject: Some(subject),
+        subject: Some(subject.into()),
         event: Some(Event::Exit(v1::Exit::default())),
         ..v1::Record::default()
     };
-    Judged { record: Box::new(record), lane, private: vec![argument.as_bytes().to_vec()] }
+    Judged { record: Box::new(record), lane, private: vec![Bytes::copy_from_slice(argument.as_bytes())] }
 }
 
 fn rest(sealer: &mut Sealer, now: Now) -> Vec<Frame> {

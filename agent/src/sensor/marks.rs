@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun};
-use graven_abi::filter::{self, class};
+use graven_abi::filter::{self, class, shape};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use rustix::fs::{Mode, OFlags};
 use zerocopy::{FromBytes, IntoBytes};
@@ -125,6 +125,14 @@ impl Marks {
     /// its path leads elsewhere now: something was mounted over it, or it was moved; descriptors still reach it.
     /// How many directories above roots found no room or cannot be watched.
     pub(super) fn replace(&mut self, ebpf: &mut Ebpf, wanted: &Wanted) -> Result<usize, SensorError> {
+        run(ebpf, "shape", shape::LOOKING)?;
+        let replaced = self.look(ebpf, wanted);
+        run(ebpf, "shape", if replaced.is_ok() { shape::MARKED } else { shape::FAILED })?;
+        replaced
+    }
+
+    /// Finds the roots and writes their marks.
+    fn look(&mut self, ebpf: &mut Ebpf, wanted: &Wanted) -> Result<usize, SensorError> {
         let mut set = self.still_protected();
         for mark in &wanted.roots {
             if let Some((address, value)) = self.resolve(ebpf, mark)? {
@@ -135,9 +143,9 @@ impl Marks {
             return Err(SensorError::TooManyMarks(set.len()));
         }
         let (above, left_out) = self.resolve_above(ebpf, &wanted.above, &mut set);
-        run(ebpf, "shape", 0)?;
+        run(ebpf, "shape", shape::CHANGING)?;
         let written = self.write(&set);
-        run(ebpf, "shape", 1)?;
+        run(ebpf, "shape", shape::CHANGED)?;
         written?;
         self.set = set;
         self.above = above;

@@ -42,6 +42,9 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(pub bytes::Bytes);
 
+/// How many rings there are.
+const RINGS: usize = 3;
+
 /// Where the time lies in a record's header.
 const TIME_AT: usize = 8;
 

@@ -9,10 +9,10 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use rustix::event::{Timespec, epoll};
 
-use super::{Raw, SensorError, map_error, take, time};
+use super::{RINGS, Raw, SensorError, map_error, take, time};
 
 /// Names of the maps, in ring order.
-const RINGS: [&str; 3] = ["LIFE", "PROTECTED", "ACTIVITY"];
+const NAMES: [&str; RINGS] = ["LIFE", "PROTECTED", "ACTIVITY"];
 /// Bytes of a ring that are copied in one round, and at most a record more: small against the rings, because rounds wait in
 /// memory for the stages behind.
 const ROUND: usize = 256 << 10;
@@ -25,13 +25,17 @@ const QUIET: Duration = Duration::from_millis(50);
 
 /// The three rings' reading side.
 pub struct Drain {
-    rings: [RingBuf<MapData>; 3],
+    rings: [Ring; RINGS],
     /// Edge-triggered: a ring that merely holds something must not end the wait, or each few records would
     /// be a round of their own.
     wakes: OwnedFd,
     pause: Duration,
     /// The last round left something behind.
     more: bool,
+}
+
+struct Ring {
+    map: RingBuf<MapData>,
     /// Bytes of the last round: the next one is of the same size, mostly.
     size: usize,
 }
@@ -39,19 +43,22 @@ pub struct Drain {
 /// One round.
 #[derive(Debug)]
 pub struct Drained {
-    /// What lay in the rings, each ring in order.
-    pub records: Vec<Raw>,
+    /// What lay in each ring, in its order.
+    pub records: [Vec<Raw>; RINGS],
     /// CLOCK_BOOTTIME in ns: everything older is in it or in an earlier one.
     pub until: u64,
 }
 
 impl Drain {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SensorError> {
-        let mut ring = |name| RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source));
-        let [life, protected, activity] = RINGS;
+        let mut ring = |name| {
+            let map = RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source))?;
+            Ok(Ring { map, size: 0 })
+        };
+        let [life, protected, activity] = NAMES;
         let rings = [ring(life)?, ring(protected)?, ring(activity)?];
         let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;
-        Ok(Self { rings, wakes, pause: BUSY, more: false, size: 0 })
+        Ok(Self { rings, wakes, pause: BUSY, more: false })
     }
 
     /// Waits until there is something or the timer is due, then copies of it what a round takes.
@@ -60,13 +67,13 @@ impl Drain {
             self.wait().map_err(SensorError::Rings)?;
         }
         let drained = self.take();
-        self.pause = if drained.records.is_empty() { (self.pause * 2).min(QUIET) } else { BUSY };
+        self.pause = if drained.is_empty() { (self.pause * 2).min(QUIET) } else { BUSY };
         Ok(drained)
     }
 
     fn wait(&self) -> io::Result<()> {
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(self.pause.subsec_nanos()) };
-        let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS.len());
+        let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS);
         match epoll::wait(&self.wakes, rustix::buffer::spare_capacity(&mut woken), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -76,26 +83,45 @@ impl Drain {
     /// Copies what a round takes, without waiting.
     pub fn take(&mut self) -> Drained {
         let mut until = boot_time();
-        let mut copied = Copied { bytes: Vec::with_capacity(self.size + SLACK), ends: Vec::new() };
         self.more = false;
-        for ring in &mut self.rings {
-            let full = copied.bytes.len() + ROUND;
-            while let Some(item) = ring.next() {
-                copied.add(&item);
-                if copied.bytes.len() >= full {
-                    // A ring is in order, but for what the merge waits for anyway.
-                    until = until.min(time(&item));
-                    self.more = true;
-                    break;
-                }
+        let records = self.rings.each_mut().map(|ring| {
+            let (records, next) = ring.take();
+            if let Some(next) = next {
+                // A ring is in order, but for what the merge waits for anyway.
+                until = until.min(next);
+                self.more = true;
             }
-        }
-        self.size = copied.bytes.len();
-        Drained { records: copied.records(), until }
+            records
+        });
+        Drained { records, until }
     }
 }
 
-/// A round's records, in one piece of memory: a piece for each would cost more than all the rest of this thread.
+impl Drained {
+    /// Was there nothing?
+    pub fn is_empty(&self) -> bool {
+        self.records.iter().all(Vec::is_empty)
+    }
+}
+
+impl Ring {
+    /// What a round takes; where that leaves something behind, the time up to which it was taken.
+    fn take(&mut self) -> (Vec<Raw>, Option<u64>) {
+        let mut copied = Copied { bytes: Vec::with_capacity(self.size + SLACK), ends: Vec::new() };
+        let mut taken = None;
+        while let Some(item) = self.map.next() {
+            copied.add(&item);
+            if copied.bytes.len() >= ROUND {
+                taken = Some(time(&item));
+                break;
+            }
+        }
+        self.size = copied.bytes.len();
+        (copied.records(), taken)
+    }
+}
+
+/// A round's records of one ring, in one piece of memory: a piece for each would cost more than all the rest of this thread.
 #[derive(Default)]
 struct Copied {
     bytes: Vec<u8>,
@@ -120,11 +146,11 @@ impl Copied {
     }
 }
 
-fn waiting_for(rings: &[RingBuf<MapData>; 3]) -> rustix::io::Result<OwnedFd> {
+fn waiting_for(rings: &[Ring; RINGS]) -> rustix::io::Result<OwnedFd> {
     let wakes = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (ring, number) in rings.iter().zip(0..) {
         let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&wakes, ring, epoll::EventData::new_u64(number), events)?;
+        epoll::add(&wakes, &ring.map, epoll::EventData::new_u64(number), events)?;
     }
     Ok(wakes)
 }

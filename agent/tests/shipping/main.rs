@@ -94,7 +94,7 @@ impl Host {
             let record =
                 v1::Record { event: Some(Event::Exit(v1::Exit::default())), ..v1::Record::default() };
             self.sealer
-                .push(Judged { record: Box::new(record), lane, private: vec![b"x".to_vec()] }, Now::read());
+                .push(Judged { record: Box::new(record), lane, private: vec![b"x"[..].into()] }, Now::read());
             let frame = self.sealer.rest(Now::read()).unwrap().unwrap();
             self.spool.append(&frame).unwrap();
         }

@@ -161,7 +161,7 @@ mod tests {
             login_user: "ada".into(),
             ..Subject::default()
         };
-        let entry = Entry::of(&Record { subject: Some(subject), ..Record::default() }, 0);
+        let entry = Entry::of(&Record { subject: Some(subject.into()), ..Record::default() }, 0);
         let admits = |word: &str| Query { user: Some(word.into()), ..Query::default() }.admits(&entry);
         assert!(["root", "0", "ada", "1000"].into_iter().all(admits));
         assert!(!["roo", "00", "100", "", "root\n0"].into_iter().any(admits));

@@ -28,7 +28,13 @@ fn found(sequence: u64, at: u64, subject: Option<Subject>, record: Record) -> Fo
         received: 0,
         frame: [0; 32],
         context: Arc::new(Context { hostname: "web".to_owned(), ..Context::default() }),
-        record: Record { sequence, time: START + at * MS, boot_time: at * MS, subject, ..record },
+        record: Record {
+            sequence,
+            time: START + at * MS,
+            boot_time: at * MS,
+            subject: subject.map(Into::into),
+            ..record
+        },
         private: Arc::new(vec![PrivateEntry {
             salt: Vec::new(),
             value: b"cp\0/bin/true\0/etc/true".to_vec(),

@@ -119,7 +119,7 @@ mod tests {
     fn a_user_without_a_name_is_found_by_number_and_no_login_is_empty() {
         let process = Process { exe: b"/bin/sh".to_vec().into(), ..Process::default() };
         let subject = Subject { uid: 4711, process: Some(process), ..Subject::default() };
-        let entry = Entry::of(&Record { subject: Some(subject), ..Record::default() }, 0);
+        let entry = Entry::of(&Record { subject: Some(subject.into()), ..Record::default() }, 0);
         assert_eq!((entry.user.as_str(), entry.login_user.as_str()), ("4711", ""));
         assert_eq!(entry.exe, b"/bin/sh");
     }

@@ -91,6 +91,24 @@ pub struct Generation {
 /// [`Generation::distrust`] until the agent has set the marks anew: a policy root has moved or gone.
 pub const UNMARKED: u64 = u64::MAX;
 
+/// The same while the agent looks for the roots: what moves or goes from now on is [`UNMARKED`] again, and it has to look
+/// once more.
+pub const LOOKED: u64 = UNMARKED - 1;
+
+/// What the agent says to the program `shape`.
+pub mod shape {
+    /// It begins to look for the roots.
+    pub const LOOKING: u64 = 0;
+    /// It begins to change the marks.
+    pub const CHANGING: u64 = 1;
+    /// It has changed them, whole or in part.
+    pub const CHANGED: u64 = 2;
+    /// All that it has found is marked.
+    pub const MARKED: u64 = 3;
+    /// It is not.
+    pub const FAILED: u64 = 4;
+}
+
 /// What the sensor answers when the agent asks which inode a descriptor of its own is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

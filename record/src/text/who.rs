@@ -59,7 +59,7 @@ mod tests {
     use crate::v1::{Person, Process};
 
     fn words(subject: Subject) -> String {
-        who(&Record { subject: Some(subject), ..Record::default() })
+        who(&Record { subject: Some(subject.into()), ..Record::default() })
     }
 
     #[test]

@@ -344,7 +344,7 @@ pub(crate) fn record() -> BoxedStrategy<v1::Record> {
             sequence,
             time,
             boot_time,
-            subject,
+            subject: subject.map(Into::into),
             verdict,
             source,
             event,

@@ -335,7 +335,7 @@ pub(crate) fn whole(sequence: u64, (subject, verdict, event): Plain) -> v1::Reco
         sequence,
         time: WALL + at,
         boot_time: BOOT_TIME + at,
-        subject,
+        subject: subject.map(Into::into),
         verdict,
         source,
         event: Some(event),

@@ -161,7 +161,7 @@ fn a_loss_that_is_counted_by_place_has_its_own_times_and_actor() {
     let mut record = fixed::record("lost");
     let Some(v1::record::Event::Lost(lost)) = &mut record.event else { unreachable!() };
     (lost.first, lost.last) = (lost.since + 500_000_000, lost.since + 700_000_000);
-    record.subject = Some(fixed::subject());
+    record.subject = Some(fixed::subject().into());
     let event = fixed::render(&record);
     let times = ["start_time", "end_time"].map(|name| event[name].as_u64().unwrap());
     assert_eq!(times[1] - times[0], 200);

@@ -29,7 +29,7 @@ pub extern "C" fn renamed(count: u32) -> u32 {
     let mut count = count;
     if let Some(slot) = scratch.slot() {
         // A mutable directory too may have roots below it.
-        look_at_roots(scratch, slot);
+        look_at_roots(scratch, slot, false);
         // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
         if slot.kept == 0 && slot.files == 0 && scratch.call().announced == 0 {
             scratch.free_slot();

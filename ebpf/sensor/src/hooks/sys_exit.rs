@@ -180,10 +180,12 @@ fn noted(scratch: &mut Scratch) -> (u32, u32) {
 }
 
 /// A policy root that has lost its name: what stands at its place from here on has no mark. Whether the call names it or
-/// not: a layer of an overlay may have roots of its own.
+/// not: a layer of an overlay may have roots of its own. Each that may go was announced (`note`), if its directory was
+/// touched and found room; `may_go`: it may without that (vfat keeps no times of its own root).
 #[inline(always)]
-pub fn look_at_roots(scratch: &Scratch, slot: &Slot) {
-    if slot.roots != 0 && has_lost_root(scratch.owner()) != 0 {
+pub fn look_at_roots(scratch: &mut Scratch, slot: &Slot, may_go: bool) {
+    let may_go = may_go || scratch.call().announced != 0 || slot.count >= TOUCHED as u32;
+    if slot.roots != 0 && may_go && has_lost_root(scratch.owner()) != 0 {
         maps::distrust_until_marked();
     }
 }

@@ -49,8 +49,9 @@ pub extern "C" fn unlinked(count: u32) -> u32 {
 #[inline(always)]
 fn record(scratch: &mut Scratch, slot: &mut Slot) {
     let class = slot.strictest();
-    look_at_roots(scratch, slot);
-    let victim = find_victim(removes_directory(scratch).into());
+    let directory = removes_directory(scratch);
+    look_at_roots(scratch, slot, directory);
+    let victim = find_victim(directory.into());
     if victim >= TOUCHED as u32 {
         let directory = place::touched_directory(owner::SYS_EXIT);
         named_by_caller(scratch, directory, class, outcome::SUCCESS);

@@ -1,11 +1,13 @@
 //! The maps that the filter and the counters live in.
 
+#[cfg(not(feature = "counted"))]
+use core::intrinsics::atomic_cxchg;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use graven_abi::filter::{Generation, InodeKey, Mark, Resolved, UNMARKED, Verdict, marked};
+use graven_abi::filter::{Generation, InodeKey, LOOKED, Mark, Resolved, UNMARKED, Verdict, marked};
 use graven_abi::header::ExecKey;
 use graven_abi::{counter, limits};
 
@@ -120,6 +122,16 @@ pub fn settled() -> u64 {
     if finished == started { finished.wrapping_add(1) } else { 0 }
 }
 
+/// The time until which no verdict is believed.
+#[inline(always)]
+fn distrusted() -> u64 {
+    match GENERATION.get_ptr(0) {
+        // SAFETY: a live, aligned map value; volatile, because other CPUs write it.
+        Some(generation) => unsafe { core::ptr::read_volatile(&raw const (*generation).distrust) },
+        None => 0,
+    }
+}
+
 /// Believe no verdict before this time. Two writers at once are a moment apart: either time will do.
 #[inline(always)]
 fn distrust(until: u64) {
@@ -129,15 +141,37 @@ fn distrust(until: u64) {
     }
 }
 
+/// The same if it is `before` until now: who has another reason meanwhile is not overwritten.
+#[cfg(not(feature = "counted"))]
+#[inline(always)]
+fn distrust_instead(before: u64, until: u64) {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // SAFETY: a live, aligned map value.
+        let cell = unsafe { &raw mut (*generation).distrust };
+        // SAFETY: as above.
+        let _was = unsafe {
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell, before, until)
+        };
+    }
+}
+
+/// Kernels before 5.12 have no atomics that return a value: there a reason of the same moment may be overwritten, and the
+/// agent's own watch of the roots has to tell of it.
+#[cfg(feature = "counted")]
+#[inline(always)]
+fn distrust_instead(before: u64, until: u64) {
+    if distrusted() == before {
+        distrust(until);
+    }
+}
+
 /// Believe no verdict for so long, ns, and none that was found before at all.
 #[inline(always)]
 pub fn distrust_for(time: u64) {
-    if let Some(generation) = GENERATION.get_ptr_mut(0) {
-        // SAFETY: as above. Marks that are awaited are not forgotten.
-        let unmarked = unsafe { core::ptr::read_volatile(&raw const (*generation).distrust) } == UNMARKED;
-        if !unmarked {
-            distrust(now() + time);
-        }
+    // Marks that are awaited are not forgotten.
+    let before = distrusted();
+    if before < LOOKED {
+        distrust_instead(before, now() + time);
     }
     moving();
     moved();
@@ -150,16 +184,22 @@ pub fn distrust_until_marked() {
     distrust(UNMARKED);
 }
 
-/// The marks are set anew; what began before is over in a moment.
+/// The agent looks for the roots.
+#[inline(always)]
+pub fn looking() {
+    distrust_instead(UNMARKED, LOOKED);
+}
+
+/// The marks are set anew; what began before is over in a moment. A root that has moved since the agent looked has none.
 #[inline(always)]
 pub fn marked() {
-    if let Some(generation) = GENERATION.get_ptr_mut(0) {
-        // SAFETY: a live, aligned map value; volatile, because other CPUs write it.
-        let unmarked = unsafe { core::ptr::read_volatile(&raw const (*generation).distrust) } == UNMARKED;
-        if unmarked {
-            distrust(now() + SETTLE);
-        }
-    }
+    distrust_instead(LOOKED, now() + SETTLE);
+}
+
+/// The marks could not be set.
+#[inline(always)]
+pub fn unmarked() {
+    distrust_instead(LOOKED, UNMARKED);
 }
 
 /// A directory begins to move.
