@@ -16,9 +16,14 @@ impl Moment {
         Self(Instant::now())
     }
 
+    /// How long ago it was.
+    pub fn ago(self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// The operator's words for what happened since.
     pub fn since(self) -> [String; 2] {
-        let ago = self.0.elapsed() + MARGIN;
+        let ago = self.ago() + MARGIN;
         ["--since".to_owned(), format!("{}s", ago.as_secs())]
     }
 }

@@ -105,6 +105,12 @@ impl Record {
         }
     }
 
+    /// It tells of one of these places, or of a directory of theirs, only that it has changed.
+    pub fn is_left_of<'p>(&self, mut places: impl Iterator<Item = &'p PathBuf>) -> bool {
+        let path = self.path();
+        self.kind() == "modify" && places.any(|place| *place == path || place.parent() == Some(&path))
+    }
+
     /// The sequence in its lane.
     pub fn sequence(&self) -> Option<u64> {
         self.number("/metadata/sequence")
@@ -335,25 +341,34 @@ impl Expected {
 }
 
 /// Exactly these records are of what a process did. Where some are missing, it is not known which: those that are there
-/// are among what is expected, in its order.
+/// are among what is expected, in its order. What a call left to the next record is no record too many, but its own is
+/// missing.
 pub fn alike(records: &[&Record], acted: &Acted, expected: &[&Expected]) -> Result<()> {
     let shown = || records.iter().map(|record| format!("{:#}", record.0)).collect::<Vec<_>>().join("\n");
-    let (count, wanted) = (records.len(), expected.len());
-    let said = || format!("{}: {count} records and not {wanted}:\n{}", acted.said, shown());
+    let said =
+        || format!("{}: {} records and not {}:\n{}", acted.said, records.len(), expected.len(), shown());
+    let (own, left): (Vec<&Record>, Vec<&Record>) =
+        records.iter().copied().partition(|record| !is_left(record, expected));
+    let (count, wanted) = (own.len(), expected.len());
     ensure!(count <= wanted, "{}", said());
-    if count == wanted {
-        return missing::all(
-            records.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)),
-        );
+    let untold = (wanted - count).max(usize::from(!left.is_empty()));
+    if untold == 0 {
+        return missing::all(own.iter().zip(expected).map(|(record, expected)| expected.is(record, acted)));
     }
     let mut expected = expected.iter();
-    let present = records.iter().map(|record| {
+    let present = own.iter().map(|record| {
         let mut compared = expected.by_ref().map(|expected| expected.is(record, acted));
         let found =
             compared.find(|compared| compared.as_ref().err().is_none_or(|error| error.is::<Missing>()));
         found.with_context(|| format!("{}: none of what is expected here: {:#}", acted.said, record.0))?
     });
-    missing::all(present.chain([Err(Missing::new(said(), wanted - count).into())]))
+    missing::all(present.chain([Err(Missing::new(said(), untold).into())]))
+}
+
+/// What a call whose end was not seen leaves to the next record of its thread: a file or directory has changed.
+fn is_left(record: &Record, expected: &[&Expected]) -> bool {
+    let places = || expected.iter().flat_map(|one| one.path.iter().chain(&one.result));
+    expected.iter().all(|one| one.kind != record.kind()) && record.is_left_of(places())
 }
 
 #[cfg(test)]
@@ -391,6 +406,31 @@ mod tests {
         for kinds in [&["c", "a"][..], &["a", "x"], &["b", "b"], &["a", "b", "x"], &["a", "b", "c", "c"]] {
             ensure!(compared(kinds).is_err_and(|error| !error.is::<Missing>()), "{kinds:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_call_left_to_the_next_is_true_and_its_own_record_is_missing() -> Result<()> {
+        let acted = Acted { pid: 7, user: 0, program: "/a".into(), said: String::new(), told: Vec::new() };
+        let changed = |path: &str| {
+            Record(json!({"class_uid": FILE, "file": {"path": path}, "unmapped": {"kind": "modify"}}))
+        };
+        let gone = Expected::new("unlink", activity::DELETE, "/place/gone");
+        for (paths, is_true) in [
+            (&["/place/gone", "/place"][..], true),
+            (&["/place"], true),
+            (&["/", "/place"], false),
+            (&["/place/x"], false),
+        ] {
+            let records: Vec<Record> = paths.iter().map(|path| changed(path)).collect();
+            let error = alike(&records.iter().collect::<Vec<_>>(), &acted, &[&gone]).err();
+            let missing = error.and_then(|error| error.downcast::<Missing>().ok());
+            ensure!(missing.map(|missing| missing.count()) == is_true.then_some(1), "{paths:?}");
+        }
+        let expected = Expected::modify("/place/gone");
+        let twice = [&changed("/place/gone"), &changed("/place/gone")];
+        let compared = alike(&twice, &acted, &[&expected]);
+        ensure!(compared.is_err_and(|error| !error.is::<Missing>()), "a record that is there twice");
         Ok(())
     }
 

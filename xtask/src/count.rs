@@ -8,7 +8,7 @@ use crate::screen::{self, Tone, paint};
 use crate::stages::{Stage, how, last_words};
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::BufReader;
 use std::process::ExitCode;
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// Lines of a failed program's log that are shown.
 const LINES_SHOWN: usize = 60;
+
+/// Characters of the reason for a skip that are shown: the whole stands in the stage's log.
+const REASON_SHOWN: usize = 160;
 
 /// How one stage of tests ended.
 pub(crate) struct Outcome {
@@ -69,13 +72,19 @@ fn known_skips(repo: &Repo) -> Result<BTreeMap<String, String>> {
     Ok(skips.skip.into_iter().map(|listed| (listed.name, listed.reason)).collect())
 }
 
+struct Failure {
+    what: String,
+    /// What the test said, at its end.
+    said: VecDeque<String>,
+}
+
 /// All counts so far.
 #[derive(Default)]
 pub(crate) struct Count {
     passed: usize,
     failed: usize,
     skips: Vec<Skip>,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
     known: BTreeMap<String, String>,
 }
 
@@ -87,7 +96,7 @@ impl Count {
 
     pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
-        self.failures.push(what);
+        self.failures.push(Failure { what, said: VecDeque::new() });
     }
 
     /// Something was left out as a whole.
@@ -120,11 +129,13 @@ impl Count {
         Ok(self.add(name, report, ended))
     }
 
-    fn add(&mut self, name: &str, report: Report, ended: &Ended) -> Outcome {
+    fn add(&mut self, name: &str, mut report: Report, ended: &Ended) -> Outcome {
         let before = self.failed;
         self.passed += report.truly_passed();
         self.failed += report.failed;
-        self.failures.extend(report.failures.iter().map(|test| format!("{name}: {test}")));
+        for test in std::mem::take(&mut report.failures) {
+            self.failures.push(Failure { what: format!("{name}: {test}"), said: report.said(&test) });
+        }
         match ended {
             Ended::OutOfTime => self.fail(format!("{name} did not end and was ended")),
             // With counted failures the exit code says nothing new.
@@ -152,16 +163,29 @@ impl Count {
     }
 
     pub(crate) fn conclude(&self, time: Duration) -> ExitCode {
-        for skip in &self.skips {
-            let listed = self.reason(&skip.name).unwrap_or_default();
-            println!("skipped  {}: {} ({listed})", skip.name, skip.reason);
+        for (name, why) in self.skips_by_name() {
+            let listed = self.reason(name).unwrap_or_default();
+            let more = if why.len() > 1 { format!("{} times, as: ", why.len()) } else { String::new() };
+            let one: String =
+                why.first().into_iter().flat_map(|why| why.chars()).take(REASON_SHOWN).collect();
+            println!("skipped  {name}: {more}{one} ({listed})");
         }
-        for failure in &self.failures {
-            println!("{}  {failure}", paint(Tone::Bad, "failed"));
+        // Behind all else: of a long log somewhere else often only the end is kept.
+        for Failure { what, said } in &self.failures {
+            println!("{}  {what}", paint(Tone::Bad, "failed"));
+            said.iter().for_each(|line| println!("    {line}"));
         }
         println!("tests took {}", screen::elapsed(time));
         println!("{}", self.last_line());
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    }
+
+    fn skips_by_name(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut by_name = BTreeMap::<_, Vec<_>>::new();
+        for skip in &self.skips {
+            by_name.entry(skip.name.as_str()).or_default().push(skip.reason.as_str());
+        }
+        by_name
     }
 
     fn last_line(&self) -> String {
@@ -219,7 +243,8 @@ mod tests {
         let text = "test a ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n";
         let count = added(text, &exit(101))?;
         assert_eq!(count.last_line(), "1 passed, 1 failed, 0 skipped");
-        assert_eq!(count.failures, ["suite: a"]);
+        let failures: Vec<_> = count.failures.iter().map(|failure| failure.what.as_str()).collect();
+        assert_eq!(failures, ["suite: a"]);
         Ok(())
     }
 

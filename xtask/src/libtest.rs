@@ -3,8 +3,13 @@
 //! A test says `skipped: NAME: reason` on standard output or standard error. Test programs are run with
 //! `--show-output`, so the line of a test that passed stands in that test's own section.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::BufRead;
+
+/// Lines of what a test said that are kept: its last ones, where the error stands.
+const LINES_KEPT: usize = 30;
+/// Characters of such a line.
+const LINE_KEPT: usize = 400;
 
 /// What one or several test programs printed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub(crate) struct Report {
     pub results: Vec<String>,
     pub failures: Vec<String>,
     pub skips: BTreeSet<Skip>,
+    /// What each test said, at its end.
+    said: BTreeMap<String, VecDeque<String>>,
     /// Tests that passed by leaving: they are skips, not passes.
     left: BTreeSet<String>,
 }
@@ -46,6 +53,11 @@ impl Report {
         self.passed.saturating_sub(self.left.len())
     }
 
+    /// What a test said, at its end.
+    pub(crate) fn said(&mut self, test: &str) -> VecDeque<String> {
+        self.said.remove(test).unwrap_or_default()
+    }
+
     fn line(&mut self, program: &str, line: &str, section: &mut Option<String>) {
         if let Some(rest) = line.strip_prefix("test result: ") {
             *section = None;
@@ -69,6 +81,14 @@ impl Report {
             } else if let Some(reason) = outcome.strip_prefix("ignored") {
                 let reason = reason.trim_start_matches(", ").to_owned();
                 self.skips.insert(Skip { name: format!("{program}::{name}"), reason });
+            }
+        } else if let Some(name) = section
+            && !line.is_empty()
+        {
+            let said = self.said.entry(name.clone()).or_default();
+            said.push_back(line.chars().take(LINE_KEPT).collect());
+            if said.len() > LINES_KEPT {
+                said.pop_front();
             }
         }
     }
@@ -97,13 +117,14 @@ mod tests {
 
     #[test]
     fn counts_and_names_are_read() -> std::io::Result<()> {
-        let report = read(
+        let mut report = read(
             "running 3 tests\ntest a ... ok\ntest b::c ... FAILED\ntest d ... ignored, needs a VM\n\n\
              failures:\n\n---- b::c stdout ----\nboom\n\nfailures:\n    b::c\n\n\
              test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
         )?;
         assert_eq!((report.truly_passed(), report.failed, report.ignored), (1, 1, 1));
         assert_eq!(report.failures, ["b::c"]);
+        assert_eq!(report.said("b::c"), ["boom"]);
         let skip = Skip { name: "suite::d".to_owned(), reason: "needs a VM".to_owned() };
         assert_eq!(report.skips.into_iter().collect::<Vec<_>>(), [skip]);
         assert_eq!(report.results.len(), 1);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use graven_tests::actor::Acted;
 use graven_tests::calls::Entry;
 use graven_tests::missing;
@@ -112,16 +112,26 @@ fn many(scene: &Scene<'_>) -> Result<[PathBuf; 4]> {
     Ok(names)
 }
 
-/// The one record of this kind by a process; beside it there may be some of the file under its other names.
-fn one_beside_others(scene: &Scene<'_>, acted: &Acted, kind: &str, others: &[&Path]) -> Result<Record> {
+/// The one record of this kind by a process; beside it there may be some of the file under its other names. Of a call
+/// whose end was not seen there is only what it changed at `names`.
+fn one_beside_others(
+    scene: &Scene<'_>,
+    acted: &Acted,
+    kind: &str,
+    names: &[&PathBuf],
+    others: &[&PathBuf],
+) -> Result<Record> {
     let mut records = scene.records(&[])?;
     records.retain(|record| record.pid() == Some(acted.pid.into()) && record.class() == FILE);
     let (beside, own): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.kind() == "modify");
-    for record in &beside {
-        ensure!(others.contains(&record.path().as_path()), "{}: {:#}", acted.said, record.0);
+    let (beside, left): (Vec<_>, Vec<_>) =
+        beside.into_iter().partition(|record| others.contains(&&record.path()));
+    if let Some(wrong) = left.iter().find(|record| !record.is_left_of(names.iter().copied())) {
+        bail!("{}: {:#}", acted.said, wrong.0);
     }
-    let own = missing::only(&format!("{}: {kind}", acted.said), own)?;
+    let own = missing::only(&format!("{}: {kind}, beside {beside:#?}", acted.said), own)?;
     ensure!(own.kind() == kind, "{}: {:#}", acted.said, own.0);
+    missing::none(&format!("{}: told with its own call", acted.said), left)?;
     Ok(own)
 }
 
@@ -144,12 +154,11 @@ fn of_several_names(entry: Entry) -> Result<()> {
         let moved = scene.actor().act(&words!["rename", b, to])?;
         scene.stage().fence()?;
         for (acted, name, others) in gone {
-            let others: Vec<&Path> = others.into_iter().map(PathBuf::as_path).collect();
-            let record = one_beside_others(scene, &acted, "unlink", &others);
+            let record = one_beside_others(scene, &acted, "unlink", &[name], &others);
             let expected = Expected::new("unlink", activity::DELETE, name);
             scene.or_lost(record.and_then(|record| expected.is(&record, &acted)))?;
         }
-        let record = one_beside_others(scene, &moved, "rename", &[&a]);
+        let record = one_beside_others(scene, &moved, "rename", &[&b, &to], &[&a]);
         let expected = Expected::rename(&b, &to).seen_with("/unmapped/file/path_source", "inode");
         scene.or_lost(record.and_then(|record| expected.is(&record, &moved)))
     })
