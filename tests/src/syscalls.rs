@@ -358,9 +358,9 @@ impl Mapping {
     const SIZE: usize = 4096;
 
     /// mmap(2), by the 32-bit entry mmap2.
-    pub fn shared(entry: Entry, file: i32, writable: bool) -> io::Result<Self> {
+    pub fn shared(entry: Entry, file: usize, writable: bool) -> io::Result<Self> {
         let access = if writable { READ_WRITE } else { READ };
-        let arguments = [0, Self::SIZE, access, SHARED, no_descriptor(file), 0];
+        let arguments = [0, Self::SIZE, access, SHARED, file, 0];
         // SAFETY: a new mapping where nothing is.
         let begin = unsafe {
             match entry {

@@ -35,7 +35,7 @@ fn shared() -> BTreeMap<String, Layout> {
         graven_abi::path::Name { path, base }
         graven_abi::path::Inode { inode, size, generation, mode, uid, gid, links, device, path, base }
         graven_abi::event::open::Open { file, outcome, mode, flags, truncated, device, padding }
-        graven_abi::event::modify::Modify { file, command, padding }
+        graven_abi::event::modify::Modify { file, command, outcome }
         graven_abi::event::create::Create { file, from, outcome, what, target, padding }
         graven_abi::event::unlink::Unlink { file, outcome, padding }
         graven_abi::event::rename::Rename { from, to, replaced, outcome, flags }

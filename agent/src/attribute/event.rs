@@ -24,8 +24,9 @@ pub(super) fn event(mounts: &Mounts, initial: u32, seen: &Observed) -> Option<re
                 ..v1::Open::default()
             })
         }
-        Event::Modify { file: changed, command } => record::Event::Modify(v1::Modify {
+        Event::Modify { file: changed, outcome, command } => record::Event::Modify(v1::Modify {
             file: file(changed),
+            outcome: (*outcome).into(),
             operation: operation(&seen.cause, *command),
             syscall: if seen.cause.entry == Entry::Native { seen.cause.number } else { -1 },
             via_kernel: seen.task.kernel_thread || seen.task.io_worker,

@@ -206,6 +206,8 @@ pub enum Event {
     Modify {
         /// The inode.
         file: Inode,
+        /// How sure it is.
+        outcome: Outcome,
         /// The command, if it was an ioctl; else 0.
         command: u32,
     },

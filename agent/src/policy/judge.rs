@@ -118,7 +118,7 @@ struct Change<'a> {
 fn change(event: &Event) -> Option<Change<'_>> {
     let (files, outcome, moves) = match event {
         Event::Open(open) => ([&open.file, &None, &None], open.outcome(), false),
-        Event::Modify(modify) => ([&modify.file, &None, &None], Outcome::Success, false),
+        Event::Modify(modify) => ([&modify.file, &None, &None], modify.outcome(), false),
         // A new name of a protected file is one more way to change it.
         Event::Create(create) => ([&create.file, &create.from, &None], create.outcome(), false),
         Event::Unlink(unlink) => ([&unlink.file, &None, &None], unlink.outcome(), false),

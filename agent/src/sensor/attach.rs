@@ -7,7 +7,6 @@ use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
-use graven_abi::syscalls::{Tables, tables};
 use zerocopy::IntoBytes;
 
 use super::SensorError;
@@ -164,10 +163,8 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
     let witnessed = whole && known.witnessed;
     let object = if whole { super::OBJECT } else { super::OBJECT_COUNTED };
     let words = cast.map_or(0, |cast| cast.words);
-    let tables = table_bytes(&tables(witnessed));
     let mut ebpf = EbpfLoader::new()
         .override_global("OFFSETS", known.offsets.as_bytes(), true)
-        .override_global("TABLES", tables.as_slice(), true)
         // The object for old kernels has no use for it.
         .override_global("INODE_LEAVING", &known.inode_leaving, whole)
         .override_global("WORDS", &words, whole)
@@ -226,10 +223,6 @@ fn remedy(code: Option<i32>, jit: &str) -> &'static str {
         true => ": turn the BPF JIT on, sysctl net.core.bpf_jit_enable=1",
         false => "",
     }
-}
-
-fn table_bytes(tables: &Tables) -> Vec<u8> {
-    [&tables.native[..], &tables.compat, &tables.x32].concat()
 }
 
 /// Major and minor of the running kernel.
@@ -457,11 +450,5 @@ mod tests {
     fn what_is_no_refusal_of_code_is_not_tried_without_casts() {
         assert_eq!(code_refused(&program_error("resolve", ProgramError::NotLoaded)), None);
         assert_eq!(code_refused(&SensorError::Btf), None);
-    }
-
-    #[test]
-    fn the_tables_are_handed_over_as_the_sensor_lays_them_out() {
-        let bytes = table_bytes(&tables(true));
-        assert_eq!(bytes.len(), size_of::<Tables>());
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::{View, file};
 use crate::ocsf::{Activity, Object, Scene, class};
 use crate::text::quoted;
-use crate::v1::{File, Modify};
+use crate::v1::{File, Modify, Outcome};
 
 /// The operation when no known one explains the change.
 const UNKNOWN: &str = "unknown";
@@ -17,17 +17,25 @@ impl View for Modify {
         if self.operation == "write" { "write" } else { "modify" }
     }
 
+    fn outcome(&self) -> Outcome {
+        match Outcome::try_from(self.outcome).unwrap_or_default() {
+            Outcome::Unspecified => Outcome::Success,
+            outcome => outcome,
+        }
+    }
+
     fn files(&self) -> Vec<&File> {
         self.file.iter().collect()
     }
 
     fn sentence(&self, who: &str, _scene: &Scene<'_>) -> String {
         let path = file::shown_or_unknown(self.file.as_ref());
-        match self.operation.as_str() {
-            "write" => format!("{who} wrote {path}"),
-            "" | UNKNOWN => format!("{who} changed {path} by an operation that is not known"),
-            operation => format!("{who} changed {path} by {}", quoted(operation.as_bytes())),
-        }
+        let object = match self.operation.as_str() {
+            "write" => return file::act(who, self.outcome(), "wrote", "write", &path),
+            "" | UNKNOWN => format!("{path} by an operation that is not known"),
+            operation => format!("{path} by {}", quoted(operation.as_bytes())),
+        };
+        file::act(who, self.outcome(), "changed", "change", &object)
     }
 
     fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {

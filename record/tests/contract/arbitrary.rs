@@ -132,14 +132,14 @@ fn change() -> BoxedStrategy<Event> {
                 })
             }
         ),
-        (file(), prop_oneof![text(), Just("write".to_owned())], any::<i32>(), any::<bool>()).prop_map(
-            |(file, operation, syscall, via_kernel)| Event::Modify(v1::Modify {
+        (file(), prop_oneof![text(), Just("write".to_owned())], any::<i32>(), any::<bool>(), number())
+            .prop_map(|(file, operation, syscall, via_kernel, outcome)| Event::Modify(v1::Modify {
                 file,
                 operation,
                 syscall,
-                via_kernel
-            })
-        ),
+                via_kernel,
+                outcome
+            })),
         (file(), number(), number(), file(), bytes(), any::<u32>()).prop_map(
             |(file, outcome, kind, from, target, folded)| {
                 Event::Create(v1::Create { file, outcome, kind, from, target, folded })

@@ -224,6 +224,8 @@ pub(crate) fn records() -> Vec<v1::Record> {
         operation: "unknown".into(),
         syscall: -1,
         via_kernel: true,
+        // As in the first releases.
+        outcome: v1::Outcome::Unspecified.into(),
     };
     let create = v1::Create {
         file: Some(v1::File { mode: 0o040_755, ..file(b"/etc/nginx/snippets \xff\\") }),

@@ -77,3 +77,15 @@ fn a_claim_about_the_32_bit_calls_number_is_no_claim_about_the_64_bit_call() -> 
         Ok(())
     })
 }
+
+#[test]
+fn a_descriptor_with_bits_that_the_kernel_does_not_look_at_is_the_same() -> Result<()> {
+    scene("wide", |scene| {
+        let file = scene.file("file")?;
+        let expected = vec![
+            Expected::new("open", activity::UPDATE, &file).by("native", "open"),
+            Expected::new("mmap", activity::UPDATE, &file).by("native", "mmap"),
+        ];
+        scene.act(&words!["open", file, "2", "0", "then", "map-wide", "@1"], expected)
+    })
+}

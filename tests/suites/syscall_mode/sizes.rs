@@ -1,13 +1,15 @@
 //! What is in files: their size, what is written, what is mapped.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use graven_tests::record::{Expected, activity};
-use graven_tests::words;
+use anyhow::{Result, ensure};
+use graven_tests::driver::Driver;
+use graven_tests::record::{Expected, Record, activity};
+use graven_tests::{missing, words};
 
-use crate::Take;
+use crate::{Take, scene};
 
 pub(crate) fn a_truncation_is_recorded_with_the_new_size(take: &mut Take<'_, '_>) -> Result<()> {
     let cut = |path: &Path, size: u64| {
@@ -103,4 +105,30 @@ pub(crate) fn a_mapping_for_writing_is_recorded_and_so_is_the_first_store(
         "65"
     ];
     take.scene.act(&words, expected)
+}
+
+/// The kernel sets no time anew for the second.
+#[test]
+fn who_writes_within_a_clock_tick_of_another_is_recorded() -> Result<()> {
+    const FILES: usize = 20;
+    scene("tick", |scene| {
+        let files = (0..FILES).map(|number| scene.file(&format!("file-{number}")));
+        let files: BTreeSet<PathBuf> = files.collect::<Result<_>>()?;
+        let mut drivers = [Driver::start(scene.actor())?, Driver::start(scene.actor())?];
+        for file in &files {
+            drivers.iter_mut().try_for_each(|driver| driver.tell(&words!["write", file, "x"]))?;
+        }
+        let pids = drivers.each_ref().map(Driver::pid);
+        drivers.into_iter().try_for_each(Driver::end)?;
+        scene.stage().fence()?;
+        let records = scene.records(&words!["--kind", "modify"])?;
+        let compared = pids.map(|pid| {
+            let own = || records.iter().filter(|record| record.pid() == Some(pid.into()));
+            let told: BTreeSet<PathBuf> = own().map(Record::path).collect();
+            ensure!(own().count() == told.len(), "a write is told twice");
+            ensure!(own().all(|record| record.text("/unmapped/call") == "write"), "by another call");
+            missing::none(&format!("written by {pid}"), files.difference(&told))
+        });
+        missing::all(compared)
+    })
 }

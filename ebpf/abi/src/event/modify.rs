@@ -11,8 +11,8 @@ pub struct Modify {
     pub file: Inode,
     /// The command, if it was an ioctl; else 0.
     pub command: u32,
-    /// Zero.
-    pub padding: u32,
+    /// One of `event::outcome`: REPORTED when only a call says so.
+    pub outcome: u32,
 }
 
 const _: () = assert!(size_of::<Modify>() == 72);

@@ -68,7 +68,7 @@ pub(super) const CALLS: &[Row] = &[
     (306, FCHMODAT, "fchmodat"),
     (313, COPY, "splice"),
     (320, UTIMENSAT, "utimensat"),
-    (324, WRITE, "fallocate"),
+    (324, ALLOCATE, "fallocate"),
     (334, WRITE, "pwritev"),
     (342, OPEN_BY_HANDLE, "open_by_handle_at"),
     (348, PROCESS_VM_WRITEV, "process_vm_writev"),

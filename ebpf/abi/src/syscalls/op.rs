@@ -282,12 +282,14 @@ operations! {
     PTRACE = 62: on(deed::TAMPER, what::PTRACE, NONE, NONE, [0, 1]);
     /// process_vm_writev(pid, …)
     PROCESS_VM_WRITEV = 63: on(deed::TAMPER, what::MEMORY, NONE, NONE, [NONE, 0]);
-    /// write(fd, …) and its kin, sendfile(out, …), fallocate(fd, …): only where no inode-time tracepoint tells
+    /// write(fd, …) and its kin, sendfile(out, …)
     WRITE = 64: on(deed::MODIFY, 0, 0, NONE, [NONE, NONE]);
-    /// copy_file_range(in, off, out, …), splice(in, off, out, …): likewise
+    /// copy_file_range(in, off, out, …), splice(in, off, out, …)
     COPY = 65: on(deed::MODIFY, 0, 2, NONE, [NONE, NONE]);
     /// socketcall(call, arguments) of i386: bind is one of its calls
     SOCKETCALL = 66: on(deed::CREATE, what::SOCKET, 0, NONE, [NONE, NONE]);
     /// ioctl(fd, a command that changes something, argument)
     CHANGE = 67: on(deed::MODIFY, 0, 0, NONE, [1, NONE]);
+    /// fallocate(fd, …), which returns 0
+    ALLOCATE = 68: on(deed::MODIFY, 0, 0, NONE, [NONE, NONE]);
 }

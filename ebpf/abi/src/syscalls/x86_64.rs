@@ -60,7 +60,7 @@ pub(super) const CALLS: &[Row] = &[
     (268, FCHMODAT, "fchmodat"),
     (275, COPY, "splice"),
     (280, UTIMENSAT, "utimensat"),
-    (285, WRITE, "fallocate"),
+    (285, ALLOCATE, "fallocate"),
     (296, WRITE, "pwritev"),
     (304, OPEN_BY_HANDLE, "open_by_handle_at"),
     (311, PROCESS_VM_WRITEV, "process_vm_writev"),

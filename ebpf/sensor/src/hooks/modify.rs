@@ -5,16 +5,18 @@
 //! although it failed. One record per program run and inode in a second; the others are counted as folded.
 
 use graven_abi::event::modify::Modify;
+use graven_abi::event::outcome;
 use graven_abi::filter::class;
-use graven_abi::header::kind;
+use graven_abi::header::{ExecKey, kind};
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
 use crate::filter::classify;
 use crate::kernel::clock::now;
 use crate::kernel::file::{File, Opened};
-use crate::kernel::inode::{Inode, is_block_device, is_device};
+use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
 use crate::kernel::maps::{self, ModifyKey};
+use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::{self, Current};
@@ -27,14 +29,15 @@ use crate::place;
 #[inline(never)]
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let who = task::exec_key(Current::get().typed());
-    let key = ModifyKey { who, inode: Inode(inode).key(), command: command.into() };
+    let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: command.into() };
     if !due(&key) {
         maps::count(counter::FOLDED);
         return 0;
     }
     place::describe(owner, inode, alias);
-    if finish(scratch, class, command) {
+    // At the end of a call nothing but the call says so.
+    let sure = if owner == owner::SYS_EXIT { outcome::REPORTED } else { outcome::SUCCESS };
+    if finish(scratch, class, command, sure) {
         maps::set_modified(&key, now());
     }
     0
@@ -55,21 +58,54 @@ pub extern "C" fn record_noted(owner: u32, index: u32) -> u32 {
     copy(scratch.facts(), &entry.facts);
     scratch.facts().path = path;
     clear(&mut scratch.facts().base);
-    finish(scratch, entry.class, 0);
+    finish(scratch, entry.class, 0, outcome::SUCCESS);
     0
 }
 
 #[inline(always)]
-fn finish(scratch: &mut Scratch, class: u32, command: u32) -> bool {
+fn finish(scratch: &mut Scratch, class: u32, command: u32, outcome: u32) -> bool {
     let (_, event) = scratch.record::<Modify>();
     copy(&mut event.file, scratch.facts());
     event.command = command;
-    event.padding = 0;
+    event.outcome = outcome;
     emit::<Modify>(scratch, kind::MODIFY, ring_of(class))
 }
 
-/// A call that writes by a descriptor has ended: an ioctl that changes something, or, where no inode-time
-/// tracepoint tells, write and its kin.
+/// Is a call that writes worth a look, by what it returned and its descriptor? It is the most frequent of all. Where
+/// inode-time tracepoints tell of writes they leave one out: a write within the same tick of the clock as another's change
+/// of that file, for which the kernel sets no time anew (`inode_needs_update_time`).
+#[inline(always)]
+pub fn may_write(descriptor: u64, result: i64) -> bool {
+    if result <= 0 {
+        return false;
+    }
+    if !has_witness() {
+        return true;
+    }
+    match File::of_descriptor(descriptor) {
+        Some(file) => is_regular(Inode(file.inode()).mode()),
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn has_witness() -> bool {
+    cfg!(not(feature = "counted")) && load(&WITNESSED) != 0
+}
+
+/// Instead of an ioctl's command: the open that made the file or cut it off.
+const OPEN: u64 = u64::MAX;
+
+/// An open has made the file or cut it off, and is recorded: that its process then writes needs no other's word.
+#[inline(always)]
+pub fn opened(inode: u64) {
+    if has_witness() {
+        maps::set_modified(&ModifyKey { who: who(), inode: Inode(inode).key(), command: OPEN }, now());
+    }
+}
+
+/// A call that writes by a descriptor has ended, or an ioctl that changes something: what no inode-time tracepoint has
+/// told of already is what the call says.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -86,11 +122,28 @@ pub extern "C" fn written(_count: u32) -> u32 {
     }
     let class = classify(owner::SYS_EXIT, inode.0, dentry);
     let device = is_block_device(inode.mode()) || (command != 0 && is_device(inode.mode()));
+    let was_told = command == 0 && has_witness();
     if class == class::MUTABLE && !device {
-        maps::count(counter::IGNORED);
+        if !was_told {
+            maps::count(counter::IGNORED);
+        }
+        return 0;
+    }
+    if was_told && (told(inode, 0) || told(inode, OPEN)) {
         return 0;
     }
     record(owner::SYS_EXIT, inode.0, dentry, class, command)
+}
+
+/// Has this program run changed the inode within the last second, and is it recorded?
+#[inline(always)]
+fn told(inode: Inode, command: u64) -> bool {
+    !due(&ModifyKey { who: who(), inode: inode.key(), command })
+}
+
+#[inline(always)]
+fn who() -> ExecKey {
+    task::exec_key(Current::get().typed())
 }
 
 #[inline(always)]

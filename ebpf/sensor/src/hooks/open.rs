@@ -14,8 +14,8 @@ use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::syscalls::op;
 
-use super::create;
 use super::sys_exit::use_up;
+use super::{create, modify};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::file::{FMODE_CREATED, FMODE_WRITE, File, Opened};
@@ -148,7 +148,9 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     event.outcome = if agreed { outcome::SUCCESS } else { outcome::REPORTED };
     event.device = if is_device(kind) { Inode(inode).node_device() } else { 0 };
     event.padding = 0;
-    emit::<Open>(scratch, kind::OPEN, ring_of(class));
+    if emit::<Open>(scratch, kind::OPEN, ring_of(class)) && evidence == TOUCHED {
+        modify::opened(inode);
+    }
     0
 }
 

@@ -35,6 +35,8 @@ use crate::kernel::task::{self, Current};
 const X32_FIRST: i64 = FIRST as i64;
 /// AT_FDCWD.
 const AT_FDCWD: i32 = -100;
+/// No argument's number.
+const NONE: usize = usize::MAX;
 /// EPERM, EACCES, ETXTBSY, EROFS: the kernel forbade it.
 const REFUSALS: [i64; 4] = [-1, -13, -26, -30];
 
@@ -115,6 +117,14 @@ fn ended(regs: Regs) -> i32 {
     }
     let operation = settle(operation, regs, compat);
     if operation == op::NOTHING {
+        return 0;
+    }
+    let descriptor = match operation {
+        op::WRITE => 0,
+        op::COPY => 2,
+        _ => NONE,
+    };
+    if descriptor != NONE && !modify::may_write(regs.argument(compat, descriptor), regs.result()) {
         return 0;
     }
     let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };

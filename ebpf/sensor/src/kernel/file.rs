@@ -42,9 +42,10 @@ impl File {
         }
     }
 
-    /// What a descriptor of the current task refers to: `files.fdt.fd[n]`.
+    /// What a descriptor of the current task refers to: `files.fdt.fd[n]`. The kernel looks at 32 bits of a number.
     #[inline(always)]
     pub fn of_descriptor(descriptor: u64) -> Option<Self> {
+        let descriptor = u64::from(descriptor as u32);
         let table = Current::get().typed().follow(offset!(task_files)).follow(offset!(files_fdt));
         let bound: u32 = table.load(offset!(fdtable_max_fds));
         if descriptor >= u64::from(bound) {
@@ -86,7 +87,7 @@ pub fn base(scratch: &mut Scratch, dirfd: i32) -> (u64, u32) {
         let dentry = scratch.as_number(fs.load(offset!(fs_pwd) + offset!(path_dentry)));
         return (dentry, mount_id(scratch.as_number(fs.load(offset!(fs_pwd) + offset!(path_mnt)))));
     }
-    match File::of_descriptor(dirfd as u32 as u64) {
+    match File::of_descriptor(dirfd as u64) {
         Some(file) => {
             let Opened { dentry, mount, .. } = file.read(scratch);
             (dentry, mount_id(mount))

@@ -2,7 +2,7 @@
 
 use graven_abi::offsets::Offsets;
 use graven_abi::syscalls::op::NOTHING;
-use graven_abi::syscalls::{Tables, tables};
+use graven_abi::syscalls::{self, Tables};
 
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = {
@@ -18,13 +18,12 @@ pub static INODE_LEAVING: u32 = 0;
 #[unsafe(no_mangle)]
 pub static WORDS: u32 = 0;
 
-/// 1 = this kernel has the inode-time tracepoints: no directory moves unseen.
+/// 1 = this kernel has the inode-time tracepoints: no directory moves unseen, and almost no write.
 #[unsafe(no_mangle)]
 pub static WITNESSED: u32 = 0;
 
-/// What call numbers mean on this kernel.
-#[unsafe(no_mangle)]
-pub static TABLES: Tables = tables(true);
+/// What call numbers mean.
+pub static TABLES: Tables = syscalls::TABLES;
 
 /// The operation of a call number in one of the tables. Volatile, as above.
 #[inline(always)]

@@ -45,9 +45,11 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
         ("exec", [program, arguments @ ..]) => {
             return Err(Command::new(program).args(arguments).exec().into());
         }
-        ("map" | "map-to-read", [file]) => {
-            let file = hand.descriptor(file, true)?;
-            hand.mapping = Some(Mapping::shared(hand.entry, file, what == "map")?);
+        // `wide`: with a bit that the kernel does not look at.
+        ("map" | "map-to-read" | "map-wide", [file]) => {
+            let file = usize::try_from(hand.descriptor(file, true)?)?;
+            let file = if what == "map-wide" { file | 1 << 32 } else { file };
+            hand.mapping = Some(Mapping::shared(hand.entry, file, what != "map-to-read")?);
         }
         ("make-writable", []) => hand.mapping.as_ref().context("nothing is mapped")?.make_writable()?,
         ("store", [byte]) => {
