@@ -17,7 +17,7 @@ const UNSEEN: [&str; 11] = [
     "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
     "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
     "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
-    "stores into a shared writable mapping after the first, and writes by asynchronous I/O (io_submit) or io_uring within one clock tick of another's change of that file: the kernel sets no time for them",
+    "stores into a shared writable mapping after the first, and within one clock tick of another's change of a file what is written by a mapping, by asynchronous I/O (io_submit), by io_uring or by the kernel itself: no time is set for it",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
     "BPF maps that others change, and programs attached other than by bpf(2)",
 ];

@@ -108,7 +108,8 @@ impl Record {
     /// It tells of one of these places, or of a directory of theirs, only that it has changed.
     pub fn is_left_of<'p>(&self, mut places: impl Iterator<Item = &'p PathBuf>) -> bool {
         let path = self.path();
-        self.kind() == "modify" && places.any(|place| *place == path || place.parent() == Some(&path))
+        let is_seen = self.kind() == "modify" && self.text("/unmapped/outcome") != "reported";
+        is_seen && places.any(|place| *place == path || place.parent() == Some(&path))
     }
 
     /// The sequence in its lane.
@@ -333,7 +334,9 @@ impl Expected {
         if self.class == FILE && outcome != "success" && self.path.is_some() {
             let source = record.text("/unmapped/file/path_source");
             // Of a descriptor the file object says what it is, and nothing whether it changed.
-            let is_object = !sight::of_changes() && source == "file";
+            // So it does for a `modify`, which has the inode's own name.
+            let is_object =
+                (!sight::of_changes() && source == "file") || (self.kind == "modify" && source == "inode");
             ensure!(source == "argument" || is_object, "{}: whose word is the name? {said:#}", acted.said);
         }
         Ok(())

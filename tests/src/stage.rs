@@ -130,12 +130,15 @@ impl Stage {
                 std::fs::create_dir(&path)?;
                 made.push(path);
             }
-            for (before, path) in made.iter().enumerate() {
+            let mut found = None;
+            // Backwards: what comes while they are asked for is no gap.
+            for (before, path) in made.iter().enumerate().rev() {
                 let mut records = self.since(begin.moment, &words!["--path", path])?;
                 ensure!(records.len() < 2, "{} records of one mkdir", records.len());
-                if let Some(record) = records.pop() {
-                    return Ok(Some((before, record)));
-                }
+                found = records.pop().map(|record| (before, record)).or(found);
+            }
+            if found.is_some() {
+                return Ok(found);
             }
             Ok(None)
         })?;

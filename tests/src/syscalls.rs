@@ -449,7 +449,7 @@ struct CompletionOffsets {
 
 /// `struct io_uring_sqe`, as far as it is used.
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Request {
     opcode: u8,
     flags: u8,
@@ -535,15 +535,12 @@ impl Ring {
         }
         request.flags |= if way.worker { WORKER } else { 0 };
         request.flags |= if way.silent { SILENT | LINK } else { 0 };
-        self.push(request);
-        if way.silent {
-            self.push(Request { opcode: NOP, user_data: 2, ..Request::default() });
-        }
+        let nothing = Request { opcode: NOP, user_data: 2, ..Request::default() };
         let count = if way.silent { 2 } else { 1 };
-        if way.polled {
-            self.wake()?
-        } else {
-            self.enter(count, WAIT)?
+        self.push(&[request, nothing][..count]);
+        match way.polled {
+            true => self.wake()?,
+            false => self.enter(count, WAIT)?,
         }
         self.take()
     }
@@ -554,16 +551,19 @@ impl Ring {
         unsafe { AtomicU32::from_ptr(std::ptr::with_exposed_provenance_mut(self.rings + offset as usize)) }
     }
 
-    fn push(&mut self, request: Request) {
+    /// All at once: a link to one that is not there yet would be none.
+    fn push(&mut self, requests: &[Request]) {
         let sq = self.parameters.sq;
-        let tail = self.word(sq.tail).load(Ordering::Relaxed);
-        let index = tail & self.word(sq.ring_mask).load(Ordering::Relaxed);
-        debug_assert!((index as usize) < ENTRIES);
+        let mut tail = self.word(sq.tail).load(Ordering::Relaxed);
         let entries = std::ptr::with_exposed_provenance_mut::<Request>(self.entries);
-        // SAFETY: the index is below the number of entries, and the kernel does not read beyond the tail.
-        unsafe { entries.add(index as usize).write_volatile(request) };
-        self.word(sq.array + index * 4).store(index, Ordering::Relaxed);
-        self.word(sq.tail).store(tail.wrapping_add(1), Ordering::SeqCst);
+        for request in requests {
+            let index = tail & self.word(sq.ring_mask).load(Ordering::Relaxed);
+            // SAFETY: the index is below the number of entries, and the kernel does not read beyond the tail.
+            unsafe { entries.add(index as usize).write_volatile(*request) };
+            self.word(sq.array + index * 4).store(index, Ordering::Relaxed);
+            tail = tail.wrapping_add(1);
+        }
+        self.word(sq.tail).store(tail, Ordering::SeqCst);
     }
 
     fn enter(&self, count: usize, flags: usize) -> io::Result<()> {

@@ -162,8 +162,14 @@ fn protects(stage: &Stage, watched: &Path, layer: Option<&Path>) -> Result<()> {
     scene.act(&words!["mkdir", new, "0755"], vec![made])?;
     let file = scene.file("file")?;
     let changed = scene.actor().act(&words!["chmod", file, "0600"])?;
+    let written = scene.file("written")?;
+    let wrote = scene.actor().act(&words!["write", written, "x"])?;
     stage.fence()?;
     let mut records = scene.records(&[])?;
+    let told = records.iter().filter(|record| record.pid() == Some(wrote.pid.into()));
+    let told: Vec<_> = told.filter(|record| record.kind() == "modify").map(Record::path).collect();
+    let by_layer = layer.map(|layer| vec![layer.join("made/written")]);
+    ensure!(told == [written] || by_layer == Some(told.clone()), "a write is told once: {told:?}");
     let mut path = file.clone();
     if let Some(layer) = layer {
         // Of what keeps its name, the layer's is as true.

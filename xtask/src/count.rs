@@ -2,10 +2,10 @@
 
 use crate::children::Ended;
 use crate::fault;
-use crate::libtest::{Report, Skip};
+use crate::libtest::{Failure, Report, Skip};
 use crate::repo::Repo;
 use crate::screen::{self, Tone, paint};
-use crate::stages::{Stage, how, last_words};
+use crate::stages::{Stage, how, last_words, printable};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,12 +72,6 @@ fn known_skips(repo: &Repo) -> Result<BTreeMap<String, String>> {
     Ok(skips.skip.into_iter().map(|listed| (listed.name, listed.reason)).collect())
 }
 
-struct Failure {
-    what: String,
-    /// What the test said, at its end.
-    said: VecDeque<String>,
-}
-
 /// All counts so far.
 #[derive(Default)]
 pub(crate) struct Count {
@@ -96,7 +90,7 @@ impl Count {
 
     pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
-        self.failures.push(Failure { what, said: VecDeque::new() });
+        self.failures.push(Failure { name: what, said: VecDeque::new() });
     }
 
     /// Something was left out as a whole.
@@ -133,9 +127,8 @@ impl Count {
         let before = self.failed;
         self.passed += report.truly_passed();
         self.failed += report.failed;
-        for test in std::mem::take(&mut report.failures) {
-            self.failures.push(Failure { what: format!("{name}: {test}"), said: report.said(&test) });
-        }
+        let named = |test: Failure| Failure { name: format!("{name}: {}", test.name), ..test };
+        self.failures.extend(std::mem::take(&mut report.failures).into_iter().map(named));
         match ended {
             Ended::OutOfTime => self.fail(format!("{name} did not end and was ended")),
             // With counted failures the exit code says nothing new.
@@ -171,9 +164,9 @@ impl Count {
             println!("skipped  {name}: {more}{one} ({listed})");
         }
         // Behind all else: of a long log somewhere else often only the end is kept.
-        for Failure { what, said } in &self.failures {
-            println!("{}  {what}", paint(Tone::Bad, "failed"));
-            said.iter().for_each(|line| println!("    {line}"));
+        for Failure { name, said } in &self.failures {
+            println!("{}  {name}", paint(Tone::Bad, "failed"));
+            said.iter().for_each(|line| println!("    {}", printable(line)));
         }
         println!("tests took {}", screen::elapsed(time));
         println!("{}", self.last_line());
@@ -243,7 +236,7 @@ mod tests {
         let text = "test a ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n";
         let count = added(text, &exit(101))?;
         assert_eq!(count.last_line(), "1 passed, 1 failed, 0 skipped");
-        let failures: Vec<_> = count.failures.iter().map(|failure| failure.what.as_str()).collect();
+        let failures: Vec<_> = count.failures.iter().map(|failure| failure.name.as_str()).collect();
         assert_eq!(failures, ["suite: a"]);
         Ok(())
     }

@@ -19,12 +19,22 @@ pub(crate) struct Report {
     pub ignored: usize,
     /// The closing `test result: …` lines.
     pub results: Vec<String>,
-    pub failures: Vec<String>,
+    pub failures: Vec<Failure>,
     pub skips: BTreeSet<Skip>,
-    /// What each test said, at its end.
+    /// What each test of the program whose lines are read said, at its end.
     said: BTreeMap<String, VecDeque<String>>,
+    /// How many failures are of the programs before it.
+    before: usize,
     /// Tests that passed by leaving: they are skips, not passes.
     left: BTreeSet<String>,
+}
+
+/// A test that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub name: String,
+    /// What it said, at its end.
+    pub said: VecDeque<String>,
 }
 
 /// Something that was left out, and why.
@@ -53,14 +63,14 @@ impl Report {
         self.passed.saturating_sub(self.left.len())
     }
 
-    /// What a test said, at its end.
-    pub(crate) fn said(&mut self, test: &str) -> VecDeque<String> {
-        self.said.remove(test).unwrap_or_default()
-    }
-
     fn line(&mut self, program: &str, line: &str, section: &mut Option<String>) {
         if let Some(rest) = line.strip_prefix("test result: ") {
             *section = None;
+            for failure in &mut self.failures[self.before..] {
+                failure.said = self.said.remove(&failure.name).unwrap_or_default();
+            }
+            self.before = self.failures.len();
+            self.said.clear();
             self.results.push(line.to_owned());
             self.passed += count(rest, "passed");
             self.failed += count(rest, "failed");
@@ -77,7 +87,7 @@ impl Report {
             line.strip_prefix("test ").and_then(|test| test.split_once(" ... "))
         {
             if outcome == "FAILED" {
-                self.failures.push(name.to_owned());
+                self.failures.push(Failure { name: name.to_owned(), said: VecDeque::new() });
             } else if let Some(reason) = outcome.strip_prefix("ignored") {
                 let reason = reason.trim_start_matches(", ").to_owned();
                 self.skips.insert(Skip { name: format!("{program}::{name}"), reason });
@@ -117,14 +127,14 @@ mod tests {
 
     #[test]
     fn counts_and_names_are_read() -> std::io::Result<()> {
-        let mut report = read(
+        let report = read(
             "running 3 tests\ntest a ... ok\ntest b::c ... FAILED\ntest d ... ignored, needs a VM\n\n\
              failures:\n\n---- b::c stdout ----\nboom\n\nfailures:\n    b::c\n\n\
              test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
         )?;
         assert_eq!((report.truly_passed(), report.failed, report.ignored), (1, 1, 1));
-        assert_eq!(report.failures, ["b::c"]);
-        assert_eq!(report.said("b::c"), ["boom"]);
+        let failure = Failure { name: "b::c".to_owned(), said: ["boom".to_owned()].into() };
+        assert_eq!(report.failures, [failure]);
         let skip = Skip { name: "suite::d".to_owned(), reason: "needs a VM".to_owned() };
         assert_eq!(report.skips.into_iter().collect::<Vec<_>>(), [skip]);
         assert_eq!(report.results.len(), 1);

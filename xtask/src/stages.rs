@@ -287,7 +287,7 @@ pub(crate) fn tail(path: &Path, lines: usize) -> Vec<String> {
 }
 
 /// A tool's line without what could move the cursor.
-fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
 }
 

@@ -7,7 +7,7 @@ pub const LOST_LIFE: u32 = 0;
 pub const LOST_PROTECTED: u32 = 1;
 /// Records for the `activity` ring that found no room.
 pub const LOST_ACTIVITY: u32 = 2;
-/// Changes of mutable places.
+/// Changes of mutable places; where inode-time tracepoints tell of writes, those that set a time.
 pub const IGNORED: u32 = 3;
 /// Operations seen without their inodes, because a map was full.
 pub const STATE_FULL: u32 = 4;

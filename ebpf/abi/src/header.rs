@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Changes whenever a layout does: an agent never reads a ring of another version.
-pub const ABI_VERSION: u16 = 3;
+pub const ABI_VERSION: u16 = 4;
 
 /// The kind of a record, a number in [`Header::kind`].
 pub mod kind {

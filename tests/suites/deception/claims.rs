@@ -45,6 +45,22 @@ fn a_success_that_a_filter_made_up_is_reported_and_not_believed() -> Result<()> 
 }
 
 #[test]
+fn a_write_that_a_filter_made_up_is_reported_and_by_a_descriptor_for_reading_nobody_writes() -> Result<()> {
+    scene("written", |scene| {
+        let file = scene.file("file")?;
+        let faked = |flags| {
+            words!["open", file, flags, "0", "then", "faked", "fallocate", "@1", "0", "0", "4096"].to_vec()
+        };
+        let opened = Expected::new("open", activity::UPDATE, &file).by("native", "open");
+        let written = Expected::modify(&file).reported().by("native", "fallocate");
+        scene.act(&faked("1"), vec![opened, written])?;
+        scene.act(&faked("0"), vec![])?;
+        ensure!(file.metadata()?.len() == 7, "it was done");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_success_that_a_filter_made_up_for_the_32_bit_entry_is_not_believed() -> Result<()> {
     scene("claimed-compat", |scene| {
         let file = scene.file("file")?;

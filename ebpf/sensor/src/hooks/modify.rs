@@ -2,20 +2,24 @@
 //!
 //! Called from `ctime` (see there for the tracepoints) in the thread that changes the inode, so it names the
 //! writer even when the descriptor was inherited or passed; and from `sys_exit` for changes that a call made
-//! although it failed. One record per program run and inode in a second; the others are counted as folded.
+//! although it failed. One record per program run and inode in a second; the others are counted as folded. What writes
+//! by a descriptor and sets no time is told by its call.
+//!
+//! What it misses: where no time is set, a write by another way than a call on a descriptor that is the same at its end.
 
 use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
+use graven_abi::syscalls::entry;
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
 use crate::filter::classify;
 use crate::kernel::clock::now;
-use crate::kernel::file::{File, Opened};
+use crate::kernel::file::{FMODE_WRITE, File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
-use crate::kernel::maps::{self, ModifyKey};
+use crate::kernel::maps::{self, ModifyKey, Wrote};
 use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
@@ -29,14 +33,16 @@ use crate::place;
 #[inline(never)]
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: command.into() };
+    let said = owner == owner::SYS_EXIT;
+    let command_key = if said && command == 0 { SAID } else { command.into() };
+    let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: command_key };
     if !due(&key) {
         maps::count(counter::FOLDED);
         return 0;
     }
     place::describe(owner, inode, alias);
     // At the end of a call nothing but the call says so.
-    let sure = if owner == owner::SYS_EXIT { outcome::REPORTED } else { outcome::SUCCESS };
+    let sure = if said { outcome::REPORTED } else { outcome::SUCCESS };
     if finish(scratch, class, command, sure) {
         maps::set_modified(&key, now());
     }
@@ -95,6 +101,8 @@ fn has_witness() -> bool {
 
 /// Instead of an ioctl's command: the open that made the file or cut it off.
 const OPEN: u64 = u64::MAX;
+/// A write of which only the call tells: a proven one is not folded into it.
+const SAID: u64 = u64::MAX - 1;
 
 /// An open has made the file or cut it off, and is recorded: that its process then writes needs no other's word.
 #[inline(always)]
@@ -102,6 +110,37 @@ pub fn opened(inode: u64) {
     if has_witness() {
         maps::set_modified(&ModifyKey { who: who(), inode: Inode(inode).key(), command: OPEN }, now());
     }
+}
+
+/// An inode-time tracepoint tells of what the current call changes. A global function, see `kernel::dentry`.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn witnessed(owner: u32, inode: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let (from, number) = (scratch.call().entry, scratch.call().number);
+    if from != entry::NONE.into() && from != entry::IO_URING.into() {
+        maps::set_wrote(Current::get().thread(), &Wrote { inode, entry: from, number });
+    }
+    0
+}
+
+/// Has one told of the call that ends? A write through an overlay changes its layer's inode. Or has an open of the file
+/// said enough? A global function likewise: the keys of the maps need room on the stack.
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_told(inode: u64) -> u32 {
+    let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
+    let inode = Inode(inode);
+    if let Some(wrote) = maps::take_wrote(Current::get().thread()) {
+        let same = wrote.entry == scratch.call().entry && wrote.number == scratch.call().number;
+        if same && (wrote.inode == inode.0 || inode.is_layered()) {
+            return 1;
+        }
+    }
+    let opened = ModifyKey { who: who(), inode: inode.key(), command: OPEN };
+    (!due(&opened)).into()
 }
 
 /// A call that writes by a descriptor has ended, or an ioctl that changes something: what no inode-time tracepoint has
@@ -114,31 +153,26 @@ pub extern "C" fn written(_count: u32) -> u32 {
     let shape = scratch.shape();
     let command = scratch.argument(shape.value) as u32;
     let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd)) else { return 0 };
-    let Opened { inode, dentry, .. } = file.read(scratch);
+    let Opened { mode, inode, dentry, .. } = file.read(scratch);
     let inode = Inode(inode);
-    // A refused write has left the file as it was; the open was the attempt.
-    if scratch.failed() || !inode.in_tree() {
+    // A refused write has left the file as it was; the open was the attempt. By a descriptor for reading nobody writes: it
+    // was exchanged, or a filter has answered.
+    if scratch.failed() || !inode.in_tree() || (command == 0 && mode & FMODE_WRITE == 0) {
         return 0;
     }
+    let may_be_told = command == 0 && has_witness();
     let class = classify(owner::SYS_EXIT, inode.0, dentry);
     let device = is_block_device(inode.mode()) || (command != 0 && is_device(inode.mode()));
-    let was_told = command == 0 && has_witness();
     if class == class::MUTABLE && !device {
-        if !was_told {
+        if !may_be_told {
             maps::count(counter::IGNORED);
         }
         return 0;
     }
-    if was_told && (told(inode, 0) || told(inode, OPEN)) {
+    if may_be_told && is_told(inode.0) != 0 {
         return 0;
     }
     record(owner::SYS_EXIT, inode.0, dentry, class, command)
-}
-
-/// Has this program run changed the inode within the last second, and is it recorded?
-#[inline(always)]
-fn told(inode: Inode, command: u64) -> bool {
-    !due(&ModifyKey { who: who(), inode: inode.key(), command })
 }
 
 #[inline(always)]

@@ -22,6 +22,9 @@ const SB_NOUSER: u64 = 1 << 31;
 /// are looked up, whoever looks.
 const MADE_ON_LOOKUP: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
 
+/// OVERLAYFS_SUPER_MAGIC.
+const OVERLAY: u64 = 0x794c_7630;
+
 /// `struct inode *`.
 #[derive(Clone, Copy)]
 pub struct Inode(pub u64);
@@ -67,6 +70,12 @@ impl Inode {
     #[inline(always)]
     pub fn in_tree(self) -> bool {
         is_in_tree(at(self.sb() + offset!(super_flags)))
+    }
+
+    /// Does another file system keep what is in it?
+    #[inline(always)]
+    pub fn is_layered(self) -> bool {
+        at::<u64>(self.sb() + offset!(super_magic)) == OVERLAY
     }
 
     /// The newest dentry that names it and can still be found by a look-up, else the newest at all; 0 = none.

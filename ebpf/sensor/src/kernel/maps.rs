@@ -34,6 +34,9 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 #[map]
 static REFUSED: LruHashMap<ExecKey, Refusals> = LruHashMap::with_max_entries(limits::REFUSING, 0);
+/// By thread: the write that an inode-time tracepoint has told of, until its call ends.
+#[map]
+static WROTE: LruHashMap<u32, Wrote> = LruHashMap::with_max_entries(limits::WRITERS, 0);
 /// By thread: the request that it submitted last.
 #[map]
 static SUBMITTED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(limits::SUBMITTERS, 0);
@@ -58,6 +61,15 @@ pub struct ModifyKey {
     pub inode: InodeKey,
     /// The command of an ioctl: each is a record of its own.
     pub command: u64,
+}
+
+/// What a call of the current thread has written to.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Wrote {
+    pub inode: u64,
+    pub entry: u32,
+    pub number: i32,
 }
 
 /// Which process used which unknown call.
@@ -293,6 +305,23 @@ pub fn may_be_refused(who: &ExecKey) -> bool {
             true
         }
     }
+}
+
+/// The current thread's call has changed an inode, and it was told.
+#[inline(always)]
+pub fn set_wrote(thread: u32, wrote: &Wrote) {
+    let _full = WROTE.insert(thread, wrote, 0);
+}
+
+/// The same, which is used up.
+#[inline(always)]
+pub fn take_wrote(thread: u32) -> Option<Wrote> {
+    // SAFETY: plain data of this thread.
+    let wrote = unsafe { WROTE.get(thread) }.copied();
+    if wrote.is_some() {
+        let _gone = WROTE.remove(thread);
+    }
+    wrote
 }
 
 /// The current thread submits a request of io_uring that may change files.
