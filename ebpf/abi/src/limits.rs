@@ -44,8 +44,8 @@ pub const REFUSING: u32 = 1024;
 pub const OVERFLOWS: u32 = 1024;
 /// Bytes of a directory's name in such a row: its last components; what is longer is cut.
 pub const OVERFLOW_NAME: usize = 256;
-/// Threads whose last write to a kept file is remembered until its call ends; the least used one is forgotten, and its
-/// write is told twice.
+/// Threads whose write to a kept file is remembered until its call ends: of two that meet in one place the write of the
+/// first is told twice. A power of two.
 pub const WRITERS: u32 = 1024;
 /// Threads that submit requests of io_uring; the least used one is forgotten.
 pub const SUBMITTERS: u32 = 4096;

@@ -40,8 +40,10 @@ const fn reason(why: &'static str, holds: fn(&Difference<'_>) -> bool) -> Reason
     Reason { why, holds }
 }
 
-/// So long refusals are folded, in nanoseconds; writes shorter.
-const WINDOW: u64 = 10_000_000_000;
+/// So long refusals are folded, in nanoseconds.
+const REFUSALS: u64 = 10_000_000_000;
+/// So long writes of one process to one file are.
+const WRITES: u64 = 1_000_000_000;
 /// O_ACCMODE | O_TRUNC
 const CHANGES: u64 = 0o1003;
 
@@ -75,12 +77,20 @@ pub(crate) static REASONS: &[Reason] = &[
         let other = this.graven().filter(|fact| fact.links > 1 && !names_what_went(fact));
         this.side == Side::Names && other.is_some()
     }),
-    reason("writes of one process to one file within a second are one record", |this| {
-        this.side == Side::Audit
-            && this.fact.call == "write"
-            && this.fact.ended == Ended::Done
-            && this.is_soon_after_the_same()
-    }),
+    reason(
+        "writes of one process to one file within a second, or after its open has made it, are one record",
+        |this| {
+            this.side == Side::Audit
+                && this.fact.call == "write"
+                && this.fact.ended == Ended::Done
+                && this.is_soon_after(WRITES, |before| {
+                    before.ended == Ended::Done
+                        && (before.call == "write"
+                            || before.call.starts_with("open")
+                            || before.call == "creat")
+                })
+        },
+    ),
     reason(
         "a rename of a file to itself changes nothing: audit names nothing, Graven what was asked for",
         |this| {
@@ -92,7 +102,9 @@ pub(crate) static REASONS: &[Reason] = &[
         },
     ),
     reason("refusals of one kind in one directory are one record for a while, with their number", |this| {
-        this.side == Side::Audit && this.fact.ended == Ended::Refused && this.is_soon_after_the_same()
+        this.side == Side::Audit
+            && this.fact.ended == Ended::Refused
+            && this.is_soon_after(REFUSALS, |before| before.is_of_the_same_call(this.fact))
     }),
 ];
 
@@ -101,13 +113,13 @@ fn has(path: &Path, name: &str) -> bool {
 }
 
 impl<'a> Difference<'a> {
-    /// The same process has done the same to the same file, or in the same directory, not long before.
-    fn is_soon_after_the_same(&self) -> bool {
+    /// The same process has done such a thing not that long before.
+    fn is_soon_after(&self, window: u64, is_such: impl Fn(&Fact) -> bool) -> bool {
+        let this = &self.made[self.index];
         self.made[..self.index].iter().zip(self.before).any(|(before, facts)| {
-            let this = &self.made[self.index];
             before.pid == this.pid
-                && this.when.0.saturating_sub(before.when.1) < WINDOW
-                && facts.iter().any(|fact| fact.is_of_the_same_call(self.fact))
+                && this.when.0.saturating_sub(before.when.1) < window
+                && facts.iter().any(&is_such)
         })
     }
 

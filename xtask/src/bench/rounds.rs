@@ -1,4 +1,4 @@
-//! Rounds: every mode without the agent and every mode with it, the order changing.
+//! Rounds: each mode without the agent and with it, one right after the other, the order changing.
 
 use super::grounds::Grounds;
 use super::load::{Load, Slice};
@@ -60,26 +60,26 @@ impl Bench<'_> {
         let mut rows: Vec<Row> = modes.iter().map(|mode| Row { mode, pairs: Vec::new() }).collect();
         let mut taken = Taken::default();
         for round in 0..number {
-            let (untraced, traced) = if round.is_multiple_of(2) {
-                let untraced = self.untraced(modes, stage)?;
-                (untraced, self.traced(tracer, modes, stage, &mut taken)?)
-            } else {
-                let traced = self.traced(tracer, modes, stage, &mut taken)?;
-                (self.untraced(modes, stage)?, traced)
-            };
-            for ((row, untraced), traced) in rows.iter_mut().zip(untraced).zip(traced) {
+            for row in &mut rows {
+                let (untraced, traced) = if round.is_multiple_of(2) {
+                    let untraced = self.untraced(row.mode, stage)?;
+                    (untraced, self.traced(tracer, row.mode, stage, &mut taken)?)
+                } else {
+                    let traced = self.traced(tracer, row.mode, stage, &mut taken)?;
+                    (self.untraced(row.mode, stage)?, traced)
+                };
                 row.pairs.push(Pair { untraced, traced });
             }
         }
         Ok((rows, taken))
     }
 
-    fn untraced(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
+    fn untraced(self, mode: &Mode, stage: &mut Stage) -> Result<Slice> {
         for _ in 0..AGAIN {
             alone(stage)?;
-            let slices = self.slices(modes, stage)?;
+            let slice = self.slice(mode, stage)?;
             if process::tracers().is_empty() {
-                return Ok(slices);
+                return Ok(slice);
             }
         }
         Err(disturbed())
@@ -88,33 +88,29 @@ impl Bench<'_> {
     fn traced(
         self,
         tracer: &mut dyn Tracer,
-        modes: &[&'static Mode],
+        mode: &Mode,
         stage: &mut Stage,
         sum: &mut Taken,
-    ) -> Result<Vec<Slice>> {
+    ) -> Result<Slice> {
         for _ in 0..AGAIN {
             alone(stage)?;
             tracer.begin(stage)?;
-            let slices = self.slices(modes, stage)?;
+            let slice = self.slice(mode, stage)?;
             let only = process::tracers().len() == tracer.links();
             let taken = tracer.end(stage)?;
             if only {
                 sum.stored += taken.stored;
                 sum.lost += taken.lost;
                 sum.bytes += taken.bytes;
-                return Ok(slices);
+                return Ok(slice);
             }
         }
         Err(disturbed())
     }
 
-    fn slices(self, modes: &[&'static Mode], stage: &mut Stage) -> Result<Vec<Slice>> {
-        let mut slices = Vec::new();
-        for mode in modes {
-            stage.moves();
-            slices.push(self.load.slice(mode, self.grounds, SLICE)?);
-        }
-        Ok(slices)
+    fn slice(self, mode: &Mode, stage: &mut Stage) -> Result<Slice> {
+        stage.moves();
+        self.load.slice(mode, self.grounds, SLICE)
     }
 }
 

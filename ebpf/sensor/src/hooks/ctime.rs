@@ -104,7 +104,7 @@ fn changed(inode: *const u8, owner: u32, is_change: bool) -> i32 {
     match class {
         class::MUTABLE => maps::count(counter::IGNORED),
         _ => {
-            modify::witnessed(owner, inode.0);
+            modify::witnessed(owner, inode.0, class);
             modify::record(owner, inode.0, alias, class, command);
         }
     }

@@ -11,7 +11,7 @@ use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
-use graven_abi::syscalls::entry;
+use graven_abi::syscalls::{entry, op};
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
@@ -22,6 +22,7 @@ use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
 use crate::kernel::maps::{self, ModifyKey, Wrote};
 use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::read::{clear, copy};
+use crate::kernel::regs::Regs;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::{self, Current};
 use crate::place;
@@ -77,18 +78,32 @@ fn finish(scratch: &mut Scratch, class: u32, command: u32, outcome: u32) -> bool
     emit::<Modify>(scratch, kind::MODIFY, ring_of(class))
 }
 
+/// What a tracepoint has told of the current thread's call, into the scratch, which begins after this.
+#[inline(always)]
+pub fn take_told() {
+    if let Some(scratch) = Scratch::of(owner::SYS_EXIT)
+        && has_witness()
+        && !maps::take_wrote(Current::get().thread(), &mut scratch.wrote)
+    {
+        scratch.wrote.thread = 0;
+    }
+}
+
 /// Is a call that writes worth a look, by what it returned and its descriptor? It is the most frequent of all. Where
 /// inode-time tracepoints tell of writes they leave one out: a write within the same tick of the clock as another's change
 /// of that file, for which the kernel sets no time anew (`inode_needs_update_time`).
 #[inline(always)]
-pub fn may_write(descriptor: u64, result: i64) -> bool {
-    if result <= 0 {
+pub fn may_write(operation: u8, regs: Regs, compat: bool) -> bool {
+    let result = regs.result();
+    if if operation == op::ALLOCATE { result != 0 } else { result <= 0 } {
         return false;
     }
     if !has_witness() {
         return true;
     }
-    match File::of_descriptor(descriptor) {
+    // Of copy_file_range and splice the target is the third.
+    let descriptor = if operation == op::COPY { 2 } else { 0 };
+    match File::of_descriptor(regs.argument(compat, descriptor)) {
         Some(file) => is_regular(Inode(file.inode()).mode()),
         None => false,
     }
@@ -116,31 +131,44 @@ pub fn opened(inode: u64) {
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn witnessed(owner: u32, inode: u64) -> u32 {
+pub extern "C" fn witnessed(owner: u32, inode: u64, class: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let (from, number) = (scratch.call().entry, scratch.call().number);
     if from != entry::NONE.into() && from != entry::IO_URING.into() {
-        maps::set_wrote(Current::get().thread(), &Wrote { inode, entry: from, number });
+        maps::set_wrote(&Wrote { thread: Current::get().thread(), class, inode, entry: from, number });
     }
     0
 }
 
-/// Has one told of the call that ends? A write through an overlay changes its layer's inode. Or has an open of the file
-/// said enough? A global function likewise: the keys of the maps need room on the stack.
+/// Is what the call that ends has written told: by a tracepoint, as what it is; by an earlier record of a write of this
+/// program run within the second; or by its open, that made the file or cut it off? A global function likewise: the keys
+/// of the maps need room on the stack.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn is_told(inode: u64) -> u32 {
+extern "C" fn is_told(inode: u64, class: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let inode = Inode(inode);
-    if let Some(wrote) = maps::take_wrote(Current::get().thread()) {
-        let same = wrote.entry == scratch.call().entry && wrote.number == scratch.call().number;
-        if same && (wrote.inode == inode.0 || inode.is_layered()) {
-            return 1;
+    let mut key = ModifyKey { who: who(), inode: inode.key(), command: SAID };
+    let (from, number) = (scratch.call().entry, scratch.call().number);
+    let wrote = &scratch.wrote;
+    let of_call = wrote.entry == from && wrote.number == number;
+    let as_it_is = wrote.class == class::PROTECT || class != class::PROTECT;
+    // A write through an overlay changes its layer's inode.
+    let layered = wrote.inode != inode.0;
+    if wrote.thread != 0 && of_call && as_it_is && (!layered || inode.is_layered()) {
+        if layered {
+            maps::set_modified(&key, now());
         }
+        return 1;
     }
-    let opened = ModifyKey { who: who(), inode: inode.key(), command: OPEN };
-    (!due(&opened)).into()
+    key.command = 0;
+    if !due(&key) {
+        maps::count(counter::FOLDED);
+        return 1;
+    }
+    key.command = OPEN;
+    (!due(&key)).into()
 }
 
 /// A call that writes by a descriptor has ended, or an ioctl that changes something: what no inode-time tracepoint has
@@ -169,7 +197,7 @@ pub extern "C" fn written(_count: u32) -> u32 {
         }
         return 0;
     }
-    if may_be_told && is_told(inode.0) != 0 {
+    if may_be_told && is_told(inode.0, class) != 0 {
         return 0;
     }
     record(owner::SYS_EXIT, inode.0, dentry, class, command)

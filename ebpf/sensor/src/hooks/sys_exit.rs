@@ -35,8 +35,6 @@ use crate::kernel::task::{self, Current};
 const X32_FIRST: i64 = FIRST as i64;
 /// AT_FDCWD.
 const AT_FDCWD: i32 = -100;
-/// No argument's number.
-const NONE: usize = usize::MAX;
 /// EPERM, EACCES, ETXTBSY, EROFS: the kernel forbade it.
 const REFUSALS: [i64; 4] = [-1, -13, -26, -30];
 
@@ -119,13 +117,12 @@ fn ended(regs: Regs) -> i32 {
     if operation == op::NOTHING {
         return 0;
     }
-    let descriptor = match operation {
-        op::WRITE => 0,
-        op::COPY => 2,
-        _ => NONE,
-    };
-    if descriptor != NONE && !modify::may_write(regs.argument(compat, descriptor), regs.result()) {
-        return 0;
+    if matches!(operation, op::WRITE | op::COPY | op::ALLOCATE) {
+        // Whatever came of it: another call must not find it.
+        modify::take_told();
+        if !modify::may_write(operation, regs, compat) {
+            return 0;
+        }
     }
     let Some(scratch) = Scratch::begin(owner::SYS_EXIT) else { return 0 };
     scratch.caused_by(entry, number as i32 & !(X32_BIT as i32));

@@ -12,6 +12,7 @@ use graven_abi::header::ExecKey;
 use graven_abi::{counter, limits};
 
 use super::clock::now;
+use super::read::copy;
 
 /// Policy roots by inode address. Never LRU: a mark that is forgotten is a hole.
 #[map]
@@ -34,9 +35,10 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 #[map]
 static REFUSED: LruHashMap<ExecKey, Refusals> = LruHashMap::with_max_entries(limits::REFUSING, 0);
-/// By thread: the write that an inode-time tracepoint has told of, until its call ends.
+/// By a part of the thread's number: the write that an inode-time tracepoint has told of, until its call ends. An array and
+/// no hash: each call that writes looks here when it ends.
 #[map]
-static WROTE: LruHashMap<u32, Wrote> = LruHashMap::with_max_entries(limits::WRITERS, 0);
+static WROTE: Array<Wrote> = Array::with_max_entries(limits::WRITERS, 0);
 /// By thread: the request that it submitted last.
 #[map]
 static SUBMITTED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(limits::SUBMITTERS, 0);
@@ -63,14 +65,20 @@ pub struct ModifyKey {
     pub command: u64,
 }
 
-/// What a call of the current thread has written to.
+/// What a call of a thread has written to.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Wrote {
+    /// 0 = nobody.
+    pub thread: u32,
+    /// As what it was told: one of `filter::class`.
+    pub class: u32,
     pub inode: u64,
     pub entry: u32,
     pub number: i32,
 }
+
+const _: () = assert!(limits::WRITERS.is_power_of_two());
 
 /// Which process used which unknown call.
 #[derive(Clone, Copy)]
@@ -307,21 +315,28 @@ pub fn may_be_refused(who: &ExecKey) -> bool {
     }
 }
 
-/// The current thread's call has changed an inode, and it was told.
+/// A thread's call has changed an inode, and it was told.
 #[inline(always)]
-pub fn set_wrote(thread: u32, wrote: &Wrote) {
-    let _full = WROTE.insert(thread, wrote, 0);
+pub fn set_wrote(wrote: &Wrote) {
+    if let Some(place) = WROTE.get_ptr_mut(wrote.thread & (limits::WRITERS - 1)) {
+        // SAFETY: a live, aligned map value. A thread that meets this one here has another number.
+        unsafe { *place = *wrote }
+    }
 }
 
-/// The same, which is used up.
+/// The same, which is used up: what it says holds for the call that ends and no other. False: there is none.
 #[inline(always)]
-pub fn take_wrote(thread: u32) -> Option<Wrote> {
-    // SAFETY: plain data of this thread.
-    let wrote = unsafe { WROTE.get(thread) }.copied();
-    if wrote.is_some() {
-        let _gone = WROTE.remove(thread);
+pub fn take_wrote(thread: u32, to: &mut Wrote) -> bool {
+    let Some(place) = WROTE.get_ptr_mut(thread & (limits::WRITERS - 1)) else { return false };
+    // SAFETY: as above; volatile, because other CPUs write it.
+    unsafe {
+        if core::ptr::read_volatile(&raw const (*place).thread) != thread {
+            return false;
+        }
+        copy(to, &*place);
+        core::ptr::write_volatile(&raw mut (*place).thread, 0);
     }
-    wrote
+    true
 }
 
 /// The current thread submits a request of io_uring that may change files.

@@ -15,6 +15,7 @@ use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
 use graven_abi::syscalls::{ARGUMENTS, entry};
 use graven_abi::{overflow, path};
 
+use super::maps::Wrote;
 use super::name;
 use super::read::{at, cast, casts, into};
 use super::slot::{self, Slot, Touched};
@@ -95,6 +96,8 @@ pub struct Scratch {
     /// Number of the current thread's slot.
     slot: u32,
     call: Call,
+    /// What an inode-time tracepoint has told of the call; `thread` is 0 = nothing.
+    pub wrote: Wrote,
     facts: path::Inode,
     overflow: overflow::Key,
     /// The root of the file system whose names are walked; 0 = nobody can mount it.
