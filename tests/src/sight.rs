@@ -60,6 +60,11 @@ fn witnessed() -> Result<bool> {
     report["witnessed"].as_bool().context("doctor does not say whether changes are witnessed")
 }
 
+/// Is this an emulated machine, in which everything takes its time? `cargo xtask vm` says so.
+pub fn is_emulated() -> bool {
+    std::env::var_os("GRAVEN_VM").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

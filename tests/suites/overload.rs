@@ -43,7 +43,7 @@ fn alone(test: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
 
 /// Under emulation a tenth is enough of a flood.
 fn files() -> usize {
-    if std::env::var_os("GRAVEN_VM").is_some() { FILES / 10 } else { FILES }
+    if sight::is_emulated() { FILES / 10 } else { FILES }
 }
 
 #[test]

@@ -123,12 +123,12 @@ impl Count {
         Ok(self.add(name, report, ended))
     }
 
-    fn add(&mut self, name: &str, mut report: Report, ended: &Ended) -> Outcome {
+    fn add(&mut self, name: &str, report: Report, ended: &Ended) -> Outcome {
         let before = self.failed;
         self.passed += report.truly_passed();
         self.failed += report.failed;
         let named = |test: Failure| Failure { name: format!("{name}: {}", test.name), ..test };
-        self.failures.extend(std::mem::take(&mut report.failures).into_iter().map(named));
+        self.failures.extend(report.failures.into_iter().map(named));
         match ended {
             Ended::OutOfTime => self.fail(format!("{name} did not end and was ended")),
             // With counted failures the exit code says nothing new.
