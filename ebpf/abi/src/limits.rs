@@ -44,6 +44,9 @@ pub const REFUSING: u32 = 1024;
 pub const OVERFLOWS: u32 = 1024;
 /// Bytes of a directory's name in such a row: its last components; what is longer is cut.
 pub const OVERFLOW_NAME: usize = 256;
+/// A write that was told is not told again by its call, unless the call takes longer, ns: the end of a call may not be seen,
+/// and what it leaves must not hide another's.
+pub const LONGEST_WRITE: u64 = 10_000_000_000;
 /// Threads whose write to a kept file is remembered until its call ends: of two that meet in one place the write of the
 /// first is told twice. A power of two.
 pub const WRITERS: u32 = 1024;

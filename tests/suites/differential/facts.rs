@@ -42,6 +42,12 @@ impl Fact {
     pub(crate) fn is_of_the_same_call(&self, other: &Self) -> bool {
         (&self.entry, &self.call, self.ended) == (&other.entry, &other.call, other.ended)
     }
+
+    /// An open that cuts the file off: creat, or with O_TRUNC.
+    pub(crate) fn cuts(&self) -> bool {
+        let flags = self.arguments[if self.call == "openat" { 2 } else { 1 }];
+        self.call == "creat" || (self.call.starts_with("open") && flags & 0o1000 != 0)
+    }
 }
 
 /// Of each change, by audit: the marks say which is which.

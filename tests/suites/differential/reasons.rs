@@ -84,10 +84,7 @@ pub(crate) static REASONS: &[Reason] = &[
                 && this.fact.call == "write"
                 && this.fact.ended == Ended::Done
                 && this.is_soon_after(WRITES, |before| {
-                    before.ended == Ended::Done
-                        && (before.call == "write"
-                            || before.call.starts_with("open")
-                            || before.call == "creat")
+                    before.ended == Ended::Done && (before.call == "write" || before.makes || before.cuts())
                 })
         },
     ),

@@ -60,8 +60,8 @@ impl Bench<'_> {
         let mut rows: Vec<Row> = modes.iter().map(|mode| Row { mode, pairs: Vec::new() }).collect();
         let mut taken = Taken::default();
         for round in 0..number {
-            for row in &mut rows {
-                let (untraced, traced) = if round.is_multiple_of(2) {
+            for (row, place) in rows.iter_mut().zip(0..) {
+                let (untraced, traced) = if (round + place).is_multiple_of(2) {
                     let untraced = self.untraced(row.mode, stage)?;
                     (untraced, self.traced(tracer, row.mode, stage, &mut taken)?)
                 } else {

@@ -37,7 +37,7 @@ pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command
     let said = owner == owner::SYS_EXIT;
     let command_key = if said && command == 0 { SAID } else { command.into() };
     let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: command_key };
-    if !due(&key) {
+    if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
         return 0;
     }
@@ -45,7 +45,7 @@ pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command
     // At the end of a call nothing but the call says so.
     let sure = if said { outcome::REPORTED } else { outcome::SUCCESS };
     if finish(scratch, class, command, sure) {
-        maps::set_modified(&key, now());
+        maps::set_modified(&key, class);
     }
     0
 }
@@ -98,7 +98,8 @@ pub fn may_write(operation: u8, regs: Regs, compat: bool) -> bool {
     if if operation == op::ALLOCATE { result != 0 } else { result <= 0 } {
         return false;
     }
-    if !has_witness() {
+    // Room on a block device is taken away without a write.
+    if !has_witness() || operation == op::ALLOCATE {
         return true;
     }
     // Of copy_file_range and splice the target is the third.
@@ -121,9 +122,9 @@ const SAID: u64 = u64::MAX - 1;
 
 /// An open has made the file or cut it off, and is recorded: that its process then writes needs no other's word.
 #[inline(always)]
-pub fn opened(inode: u64) {
+pub fn opened(inode: u64, class: u32) {
     if has_witness() {
-        maps::set_modified(&ModifyKey { who: who(), inode: Inode(inode).key(), command: OPEN }, now());
+        maps::set_modified(&ModifyKey { who: who(), inode: Inode(inode).key(), command: OPEN }, class);
     }
 }
 
@@ -135,7 +136,8 @@ pub extern "C" fn witnessed(owner: u32, inode: u64, class: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let (from, number) = (scratch.call().entry, scratch.call().number);
     if from != entry::NONE.into() && from != entry::IO_URING.into() {
-        maps::set_wrote(&Wrote { thread: Current::get().thread(), class, inode, entry: from, number });
+        let thread = Current::get().thread();
+        maps::set_wrote(&Wrote { thread, class, inode, entry: from, number, time: now() });
     }
     0
 }
@@ -152,23 +154,25 @@ extern "C" fn is_told(inode: u64, class: u32) -> u32 {
     let mut key = ModifyKey { who: who(), inode: inode.key(), command: SAID };
     let (from, number) = (scratch.call().entry, scratch.call().number);
     let wrote = &scratch.wrote;
-    let of_call = wrote.entry == from && wrote.number == number;
+    let of_call = wrote.entry == from
+        && wrote.number == number
+        && now().wrapping_sub(wrote.time) < limits::LONGEST_WRITE;
     let as_it_is = wrote.class == class::PROTECT || class != class::PROTECT;
     // A write through an overlay changes its layer's inode.
     let layered = wrote.inode != inode.0;
     if wrote.thread != 0 && of_call && as_it_is && (!layered || inode.is_layered()) {
-        if layered {
-            maps::set_modified(&key, now());
+        if layered && !maps::was_modified(&key, class) {
+            maps::set_modified(&key, class);
         }
         return 1;
     }
     key.command = 0;
-    if !due(&key) {
+    if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
         return 1;
     }
     key.command = OPEN;
-    (!due(&key)).into()
+    maps::was_modified(&key, class).into()
 }
 
 /// A call that writes by a descriptor has ended, or an ioctl that changes something: what no inode-time tracepoint has
@@ -206,12 +210,4 @@ pub extern "C" fn written(_count: u32) -> u32 {
 #[inline(always)]
 fn who() -> ExecKey {
     task::exec_key(Current::get().typed())
-}
-
-#[inline(always)]
-fn due(key: &ModifyKey) -> bool {
-    match maps::last_modified(key) {
-        Some(last) => now().wrapping_sub(last) >= limits::MODIFY_INTERVAL,
-        None => true,
-    }
 }

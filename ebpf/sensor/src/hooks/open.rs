@@ -149,7 +149,7 @@ extern "C" fn write(owner: u32, file: u64, evidence: u32) -> u32 {
     event.device = if is_device(kind) { Inode(inode).node_device() } else { 0 };
     event.padding = 0;
     if emit::<Open>(scratch, kind::OPEN, ring_of(class)) && evidence == TOUCHED {
-        modify::opened(inode);
+        modify::opened(inode, class);
     }
     0
 }

@@ -7,7 +7,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use graven_abi::filter::{Generation, InodeKey, LOOKED, Mark, Resolved, UNMARKED, Verdict, marked};
+use graven_abi::filter::{Generation, InodeKey, LOOKED, Mark, Resolved, UNMARKED, Verdict, class, marked};
 use graven_abi::header::ExecKey;
 use graven_abi::{counter, limits};
 
@@ -24,6 +24,7 @@ static MARKED: Array<u64> = Array::with_max_entries(marked::WORDS, 0);
 static VERDICTS: LruHashMap<InodeKey, Verdict> = LruHashMap::with_max_entries(limits::VERDICTS, 0);
 #[map]
 static GENERATION: Array<Generation> = Array::with_max_entries(1, 0);
+/// When, ns << 1; the lowest bit: as a change of a protected place.
 #[map]
 static MODIFIED: LruHashMap<ModifyKey, u64> = LruHashMap::with_max_entries(limits::MODIFIED, 0);
 #[map]
@@ -76,6 +77,8 @@ pub struct Wrote {
     pub inode: u64,
     pub entry: u32,
     pub number: i32,
+    /// When, ns.
+    pub time: u64,
 }
 
 const _: () = assert!(limits::WRITERS.is_power_of_two());
@@ -276,15 +279,24 @@ pub fn next_sequence(ring: u8) -> u64 {
 }
 
 /// When this run last had a record for this inode.
+/// Was it told within the last second, and as protected if it is?
 #[inline(always)]
-pub fn last_modified(key: &ModifyKey) -> Option<u64> {
+pub fn was_modified(key: &ModifyKey, class: u32) -> bool {
     // SAFETY: plain data.
-    unsafe { MODIFIED.get(key) }.copied()
+    match unsafe { MODIFIED.get(key) } {
+        Some(last) => {
+            let as_it_is = last & 1 != 0 || class != class::PROTECT;
+            as_it_is && now().wrapping_sub(last >> 1) < limits::MODIFY_INTERVAL
+        }
+        None => false,
+    }
 }
 
+/// It is told, as one of this class.
 #[inline(always)]
-pub fn set_modified(key: &ModifyKey, now: u64) {
-    let _full = MODIFIED.insert(key, now, 0);
+pub fn set_modified(key: &ModifyKey, class: u32) {
+    let protected = u64::from(class == class::PROTECT);
+    let _full = MODIFIED.insert(key, now() << 1 | protected, 0);
 }
 
 /// True once per process and call.
@@ -336,7 +348,8 @@ pub fn take_wrote(thread: u32, to: &mut Wrote) -> bool {
         copy(to, &*place);
         core::ptr::write_volatile(&raw mut (*place).thread, 0);
     }
-    true
+    // A thread that meets this one here may have been faster.
+    to.thread == thread
 }
 
 /// The current thread submits a request of io_uring that may change files.
