@@ -11,7 +11,8 @@ use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
-use graven_abi::syscalls::{entry, op};
+use graven_abi::syscalls::entry;
+use graven_abi::syscalls::op::{self, SHAPES};
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
@@ -19,13 +20,17 @@ use crate::filter::classify;
 use crate::kernel::clock::now;
 use crate::kernel::file::{FMODE_WRITE, File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
-use crate::kernel::maps::{self, ModifyKey, Wrote};
+use crate::kernel::maps::{self, ModifyKey, Wrote, modified};
 use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::regs::Regs;
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::task::{self, Current};
 use crate::place;
+
+/// Which argument is the descriptor that is written to.
+const TO_WRITE: u8 = SHAPES[op::WRITE as usize].dirfd;
+const TO_COPY: u8 = SHAPES[op::COPY as usize].dirfd;
 
 /// An inode as it is now, by the name of a dentry. `command`: of an ioctl, else 0. A global function, see
 /// `kernel::dentry`.
@@ -35,8 +40,9 @@ use crate::place;
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let said = owner == owner::SYS_EXIT;
-    let command_key = if said && command == 0 { SAID } else { command.into() };
-    let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: command_key };
+    // Of an ioctl the first to tell is enough.
+    let by = if said && command == 0 { modified::SAID } else { modified::PROVEN };
+    let key = ModifyKey { who: who(), inode: Inode(inode).key(), command, by };
     if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
         return 0;
@@ -95,16 +101,16 @@ pub fn take_told() {
 #[inline(always)]
 pub fn may_write(operation: u8, regs: Regs, compat: bool) -> bool {
     let result = regs.result();
-    if if operation == op::ALLOCATE { result != 0 } else { result <= 0 } {
+    let done = if operation == op::ALLOCATE { result == 0 } else { result > 0 };
+    if !done {
         return false;
     }
     // Room on a block device is taken away without a write.
     if !has_witness() || operation == op::ALLOCATE {
         return true;
     }
-    // Of copy_file_range and splice the target is the third.
-    let descriptor = if operation == op::COPY { 2 } else { 0 };
-    match File::of_descriptor(regs.argument(compat, descriptor)) {
+    let descriptor = if operation == op::COPY { TO_COPY } else { TO_WRITE };
+    match File::of_descriptor(regs.argument(compat, descriptor as usize)) {
         Some(file) => is_regular(Inode(file.inode()).mode()),
         None => false,
     }
@@ -115,16 +121,12 @@ fn has_witness() -> bool {
     cfg!(not(feature = "counted")) && load(&WITNESSED) != 0
 }
 
-/// Instead of an ioctl's command: the open that made the file or cut it off.
-const OPEN: u64 = u64::MAX;
-/// A write of which only the call tells: a proven one is not folded into it.
-const SAID: u64 = u64::MAX - 1;
-
 /// An open has made the file or cut it off, and is recorded: that its process then writes needs no other's word.
 #[inline(always)]
 pub fn opened(inode: u64, class: u32) {
     if has_witness() {
-        maps::set_modified(&ModifyKey { who: who(), inode: Inode(inode).key(), command: OPEN }, class);
+        let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: 0, by: modified::OPENED };
+        maps::set_modified(&key, class);
     }
 }
 
@@ -151,7 +153,7 @@ pub extern "C" fn witnessed(owner: u32, inode: u64, class: u32) -> u32 {
 extern "C" fn is_told(inode: u64, class: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let inode = Inode(inode);
-    let mut key = ModifyKey { who: who(), inode: inode.key(), command: SAID };
+    let mut key = ModifyKey { who: who(), inode: inode.key(), command: 0, by: modified::SAID };
     let (from, number) = (scratch.call().entry, scratch.call().number);
     let wrote = &scratch.wrote;
     let of_call = wrote.entry == from
@@ -166,12 +168,12 @@ extern "C" fn is_told(inode: u64, class: u32) -> u32 {
         }
         return 1;
     }
-    key.command = 0;
+    key.by = modified::PROVEN;
     if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
         return 1;
     }
-    key.command = OPEN;
+    key.by = modified::OPENED;
     maps::was_modified(&key, class).into()
 }
 

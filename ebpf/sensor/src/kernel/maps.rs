@@ -63,7 +63,19 @@ pub struct ModifyKey {
     pub who: ExecKey,
     pub inode: InodeKey,
     /// The command of an ioctl: each is a record of its own.
-    pub command: u64,
+    pub command: u32,
+    /// One of [`modified`].
+    pub by: u32,
+}
+
+/// What told of a change: a proven one is not folded into one that was only said.
+pub mod modified {
+    /// The kernel: the inode's time was set.
+    pub const PROVEN: u32 = 0;
+    /// Nothing but the call.
+    pub const SAID: u32 = 1;
+    /// The record of the open that made the file or cut it off.
+    pub const OPENED: u32 = 2;
 }
 
 /// What a call of a thread has written to.
@@ -278,8 +290,7 @@ pub fn next_sequence(ring: u8) -> u64 {
     }
 }
 
-/// When this run last had a record for this inode.
-/// Was it told within the last second, and as protected if it is?
+/// Has this run a record for this inode of the last second, and as a protected one if it is?
 #[inline(always)]
 pub fn was_modified(key: &ModifyKey, class: u32) -> bool {
     // SAFETY: plain data.
