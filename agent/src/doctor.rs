@@ -22,18 +22,21 @@ const UNSEEN: [&str; 11] = [
     "BPF maps that others change, and programs attached other than by bpf(2)",
 ];
 
+/// Likewise, where nothing tells which inode a call changes: neither inode-time tracepoints nor functions of the VFS.
+const UNSEEN_WITHOUT_FUNCTIONS: &str = "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name";
+
 /// Likewise, where the kernel has no inode-time tracepoints (before 6.13).
-const UNSEEN_WITHOUT_WITNESS: [&str; 4] = [
-    "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name",
+const UNSEEN_WITHOUT_WITNESS: [&str; 3] = [
     "who writes through a mapping, by asynchronous I/O (io_submit) or by io_uring: the opening of the file is recorded",
     "changes that the kernel makes itself (core dumps, nfsd, loop devices)",
     "names in requests of io_uring before 6.1",
 ];
 
 /// What this kernel cannot show, one line each.
-pub fn unseen(witnessed: bool) -> Vec<&'static str> {
+pub fn unseen(witnessed: bool, confirms: bool) -> Vec<&'static str> {
+    let functions = (!confirms).then_some(UNSEEN_WITHOUT_FUNCTIONS);
     let without = if witnessed { &[][..] } else { &UNSEEN_WITHOUT_WITNESS };
-    UNSEEN.into_iter().chain(without.iter().copied()).collect()
+    UNSEEN.into_iter().chain(functions).chain(without.iter().copied()).collect()
 }
 
 /// Everything `doctor` found.
@@ -44,6 +47,7 @@ pub struct Report {
     lsm: String,
     hooks: Vec<(Hook, Option<u32>)>,
     witnessed: bool,
+    confirms: bool,
 }
 
 /// Loads and attaches everything for a moment.
@@ -56,6 +60,7 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
         hooks: sensor.hooks().iter().map(|hook| (hook.clone(), sensor.verified(hook))).collect(),
         witnessed: sensor.witnessed(),
+        confirms: sensor.confirms(),
     })
 }
 
@@ -92,13 +97,17 @@ impl Report {
             "lsm": self.lsm,
             "hooks": hooks,
             "witnessed": self.witnessed,
-            "unseen": unseen(self.witnessed),
+            "confirms": self.confirms,
+            "unseen": unseen(self.witnessed, self.confirms),
         })
     }
 
     /// For people.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "mode        syscall (tracepoints; this release has no other)")?;
+        writeln!(
+            out,
+            "mode        syscall (tracepoints, and where these do not tell which inode changed, functions of the VFS)"
+        )?;
         writeln!(out, "kernel      {}", self.kernel)?;
         writeln!(out, "preemption  {}", self.preemption)?;
         writeln!(out, "lsm         {}", self.lsm)?;
@@ -116,6 +125,6 @@ impl Report {
             }
         }
         writeln!(out, "\nnot seen in this mode on this kernel")?;
-        unseen(self.witnessed).iter().try_for_each(|line| writeln!(out, "  - {line}"))
+        unseen(self.witnessed, self.confirms).iter().try_for_each(|line| writeln!(out, "  - {line}"))
     }
 }

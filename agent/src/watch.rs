@@ -168,7 +168,9 @@ impl Watch {
     fn start_record(&self, seeded: u64) -> v1::Start {
         let hooks = self.sensor.hooks();
         let missing = hooks.iter().filter(|hook| hook.refused.is_some());
-        let unseen = unseen(self.sensor.witnessed()).into_iter().chain(missing.map(|hook| hook.without));
+        let unseen = unseen(self.sensor.witnessed(), self.sensor.confirms())
+            .into_iter()
+            .chain(missing.map(|hook| hook.without));
         v1::Start {
             hooks: hooks
                 .iter()

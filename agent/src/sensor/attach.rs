@@ -3,9 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use aya::programs::fentry::FEntryLink;
+use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use zerocopy::IntoBytes;
 
@@ -44,6 +46,10 @@ enum On {
     Btf,
     /// A classic tracepoint: category and name.
     Classic(&'static str, &'static str),
+    /// The end of this function.
+    End(&'static str),
+    /// The beginning of this function; the second program hangs on its end.
+    Around(&'static str, &'static str),
 }
 
 /// A thing to be seen, and the programs that can see it, best first.
@@ -72,7 +78,7 @@ const fn required(
 
 /// Everything, in the order of attaching. `sys_exit` comes before the inode-time tracepoints: it uses up what they
 /// note, and what they noted before it was there would be taken for a part of the thread's next call.
-const WANTED: [Wanted; 9] = [
+static WANTED: [Wanted; 9] = [
     required("sched_process_fork", &[("sched_process_fork", On::Btf)], "who started whom"),
     required("sched_process_exec", &[("sched_process_exec", On::Btf)], "which programs run"),
     required("sched_process_exit", &[("sched_process_exit", On::Btf)], "when programs end"),
@@ -100,6 +106,45 @@ const WANTED: [Wanted; 9] = [
     wanted("signal_generate", &[("signal_generate", On::Btf)], "who sends signals to the agent"),
 ];
 
+/// Where the kernel has no inode-time tracepoints, these functions say which inodes a call changes. Without one its outcome is
+/// `reported` and the name the caller's.
+static FUNCTIONS: [Wanted; 10] = [
+    wanted(
+        "vfs_unlink",
+        &[("vfs_unlink", On::Around("vfs_unlink", "vfs_unlink_end"))],
+        "which file `unlink` removed",
+    ),
+    wanted(
+        "vfs_rmdir",
+        &[("vfs_rmdir", On::Around("vfs_rmdir", "vfs_rmdir_end"))],
+        "which directory `rmdir` removed",
+    ),
+    wanted(
+        "vfs_rename",
+        &[("vfs_rename", On::Around("vfs_rename", "vfs_rename_end"))],
+        "what `rename` moved",
+    ),
+    wanted("vfs_mkdir", &[("vfs_mkdir", On::End("vfs_mkdir"))], "which directory `mkdir` made"),
+    wanted("vfs_mknod", &[("vfs_mknod", On::End("vfs_mknod"))], "which node or socket was made"),
+    wanted("vfs_symlink", &[("vfs_symlink", On::End("vfs_symlink"))], "which link `symlink` made"),
+    wanted("vfs_link", &[("vfs_link", On::End("vfs_link"))], "which file `link` gave another name"),
+    wanted(
+        "notify_change",
+        &[("notify_change", On::End("notify_change"))],
+        "whose mode, owner, times or size was set",
+    ),
+    wanted(
+        "vfs_setxattr",
+        &[("vfs_setxattr", On::End("__vfs_setxattr_noperm"))],
+        "whose extended attributes were set",
+    ),
+    wanted(
+        "vfs_removexattr",
+        &[("vfs_removexattr", On::End("__vfs_removexattr_locked"))],
+        "whose extended attributes were removed",
+    ),
+];
+
 /// From 7.0 on a BTF tracepoint program is skipped when it is entered again on a CPU after a preemption; one on the
 /// classic tracepoint is not. What is skipped all the same is counted.
 const UNSKIPPED: [(&str, On); 2] =
@@ -110,6 +155,11 @@ const UNSKIPPED_FROM: Version = Version(7, 0);
 
 /// Between these the arguments of io_uring's tracepoint changed with each release.
 const IO_URING_UNSETTLED: std::ops::Range<Version> = Version(5, 12)..Version(6, 1);
+
+/// Everything on this kernel. `functions`: it has no inode-time tracepoints.
+fn all(functions: bool) -> impl Iterator<Item = &'static Wanted> {
+    WANTED.iter().chain(FUNCTIONS.iter().filter(move |_| functions))
+}
 
 /// The programs for a thing on this kernel.
 fn programs(wanted: &Wanted, kernel: Version) -> &'static [(&'static str, On)] {
@@ -127,6 +177,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// The kernel has the inode-time tracepoints.
     pub(super) witnessed: bool,
+    /// It has not, and functions of the VFS may tell instead.
+    pub(super) functions: bool,
     pub(super) kernel: Version,
     /// Why the kernel's memory is read by helpers, though this kernel could let it be loaded, and the remedy.
     pub(super) uncast: Option<String>,
@@ -175,16 +227,17 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
         program.load().map_err(|source| program_error(name, source))?;
     }
-    let refused = load_wanted(&mut ebpf, kernel)?;
-    Ok(Loaded { ebpf, witnessed, kernel, uncast: None, refused })
+    let functions = whole && !witnessed;
+    let refused = load_wanted(&mut ebpf, kernel, functions)?;
+    Ok(Loaded { ebpf, witnessed, functions, kernel, uncast: None, refused })
 }
 
 /// The verifier takes its time: all programs are loaded before the first is attached, so that they begin together.
 /// What can be done without may be refused, which [`attach`] says; here only that its code was.
-fn load_wanted(ebpf: &mut Ebpf, kernel: Version) -> Result<Vec<String>, SensorError> {
+fn load_wanted(ebpf: &mut Ebpf, kernel: Version, functions: bool) -> Result<Vec<String>, SensorError> {
     let btf = kernel_btf()?;
     let mut refused = Vec::new();
-    for wanted in &WANTED {
+    for wanted in all(functions) {
         let loaded = first(programs(wanted, kernel), |(name, on)| {
             let loaded = load_one(ebpf, &btf, name, on);
             refused.extend(loaded.as_ref().err().and_then(code_refused));
@@ -293,20 +346,36 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
 /// What keeps a program attached.
 #[derive(Debug)]
 pub(super) enum Link {
-    Btf { _link: BtfTracePointLink },
-    Classic { _link: TracePointLink },
+    Btf {
+        _link: BtfTracePointLink,
+    },
+    Classic {
+        _link: TracePointLink,
+    },
+    End {
+        _link: FExitLink,
+    },
+    /// Let go in this order.
+    Around {
+        _begin: FEntryLink,
+        _end: FExitLink,
+    },
 }
 
 /// Attaches all; what is not required may be refused, with the reason kept.
-pub(super) fn attach(ebpf: &mut Ebpf, kernel: Version) -> Result<(Vec<Hook>, Vec<Link>), SensorError> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    kernel: Version,
+    functions: bool,
+) -> Result<(Vec<Hook>, Vec<Link>), SensorError> {
     let btf = kernel_btf()?;
     // What is loaded stays; of what was refused it is asked again, why.
-    let chosen = WANTED.map(|wanted| {
-        let loaded = first(programs(&wanted, kernel), |(name, on)| {
-            load_one(ebpf, &btf, name, on).map(|()| (name, on))
-        });
+    let choose = |wanted| {
+        let loaded =
+            first(programs(wanted, kernel), |(name, on)| load_one(ebpf, &btf, name, on).map(|()| (name, on)));
         (wanted, loaded)
-    });
+    };
+    let chosen: Vec<_> = all(functions).map(choose).collect();
     let mut hooks = Vec::new();
     let mut links = Vec::new();
     for (wanted, loaded) in chosen {
@@ -368,6 +437,21 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str, on: On) -> Result<()
             }
             program.load().map_err(|source| program_error(name, source))
         }
+        On::End(function) => {
+            let program: &mut FExit = program(ebpf, name)?;
+            if program.fd().is_ok() {
+                return Ok(());
+            }
+            program.load(function, btf).map_err(|source| program_error(name, source))
+        }
+        On::Around(function, end) => {
+            load_one(ebpf, btf, end, On::End(function))?;
+            let program: &mut FEntry = program(ebpf, name)?;
+            if program.fd().is_ok() {
+                return Ok(());
+            }
+            program.load(function, btf).map_err(|source| program_error(name, source))
+        }
     }
 }
 
@@ -385,7 +469,22 @@ fn attach_one(ebpf: &mut Ebpf, name: &'static str, on: On) -> Result<Link, Senso
             let link = program.take_link(link).map_err(|source| program_error(name, source))?;
             Ok(Link::Classic { _link: link })
         }
+        On::End(_) => Ok(Link::End { _link: attach_end(ebpf, name)? }),
+        On::Around(_, end) => {
+            // What the beginning notes the end may have to take back.
+            let end = attach_end(ebpf, end)?;
+            let program: &mut FEntry = program(ebpf, name)?;
+            let link = program.attach().map_err(|source| program_error(name, source))?;
+            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
+            Ok(Link::Around { _begin: link, _end: end })
+        }
     }
+}
+
+fn attach_end(ebpf: &mut Ebpf, name: &'static str) -> Result<FExitLink, SensorError> {
+    let program: &mut FExit = program(ebpf, name)?;
+    let link = program.attach().map_err(|source| program_error(name, source))?;
+    program.take_link(link).map_err(|source| program_error(name, source))
 }
 
 /// An error with its causes, in one line.
@@ -402,16 +501,39 @@ fn reason(error: &dyn std::error::Error) -> String {
 /// `recursion_misses` from the fdinfo of each attached program (bpf_prog_show_fdinfo).
 pub(super) fn skipped(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<(&'static str, u64)> {
     let of = |hook: &Hook| {
-        let fd = match ebpf.program(hook.program)? {
-            Program::BtfTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
-            Program::TracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
-            _ => return None,
-        };
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        let misses = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-        Some((hook.name, misses.trim().parse().ok()?))
+        let misses = programs_of(hook).filter_map(|program| misses(ebpf.program(program)?));
+        misses.reduce(u64::saturating_add).map(|sum| (hook.name, sum))
     };
     hooks.iter().filter(|hook| hook.refused.is_none()).filter_map(of).collect()
+}
+
+/// Is it one of the functions that say which inodes a call changes?
+pub(super) fn is_function(hook: &Hook) -> bool {
+    FUNCTIONS.iter().any(|wanted| wanted.name == hook.name)
+}
+
+/// Its program, and the one that hangs on the same function's end.
+fn programs_of(hook: &Hook) -> impl Iterator<Item = &'static str> {
+    let around = FUNCTIONS.iter().flat_map(|wanted| wanted.programs).find(|(name, _)| *name == hook.program);
+    let end = match around {
+        Some((_, On::Around(_, end))) => Some(*end),
+        _ => None,
+    };
+    std::iter::once(hook.program).chain(end)
+}
+
+fn misses(program: &Program) -> Option<u64> {
+    let fd = match program {
+        Program::BtfTracePoint(program) => program.fd(),
+        Program::TracePoint(program) => program.fd(),
+        Program::FEntry(program) => program.fd(),
+        Program::FExit(program) => program.fd(),
+        _ => return None,
+    };
+    let fd = fd.ok()?.as_fd().as_raw_fd();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let misses = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    misses.trim().parse().ok()
 }
 
 /// Instructions that the verifier followed before it took a program, of 1,000,000 that it follows at most; none before
@@ -420,6 +542,8 @@ pub(super) fn verified(ebpf: &Ebpf, hook: &Hook) -> Option<u32> {
     let info = match ebpf.program(hook.program)? {
         Program::BtfTracePoint(program) => program.info(),
         Program::TracePoint(program) => program.info(),
+        Program::FEntry(program) => program.info(),
+        Program::FExit(program) => program.info(),
         _ => return None,
     };
     info.ok()?.verified_instruction_count()

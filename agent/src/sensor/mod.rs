@@ -159,6 +159,7 @@ pub struct Sensor {
     links: Vec<attach::Link>,
     kernel: attach::Version,
     witnessed: bool,
+    functions: bool,
     uncast: Option<String>,
     own: Array<MapData, u32>,
     overflow: overflow::Overflows,
@@ -171,7 +172,7 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
-        let attach::Loaded { mut ebpf, witnessed, kernel, uncast, .. } = attach::load()?;
+        let attach::Loaded { mut ebpf, witnessed, functions, kernel, uncast, .. } = attach::load()?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
@@ -186,6 +187,7 @@ impl Sensor {
             links,
             kernel,
             witnessed,
+            functions,
             uncast,
             own,
             overflow,
@@ -196,9 +198,15 @@ impl Sensor {
         })
     }
 
-    /// Does the kernel tell which inodes change? Else names are the callers'.
+    /// Does the kernel tell of every inode that changes, whoever changes it?
     pub fn witnessed(&self) -> bool {
         self.witnessed
+    }
+
+    /// Does it tell which inode a call changes, at least? Else names are the callers'.
+    pub fn confirms(&self) -> bool {
+        let missing = self.hooks.iter().any(|hook| attach::is_function(hook) && hook.refused.is_some());
+        self.witnessed || (self.functions && !missing)
     }
 
     /// The agent's own processes: what others do to them is recorded.
@@ -240,7 +248,7 @@ impl Sensor {
     /// Attaches everything. What this kernel does not have and the sensor can do without is said in
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
-        (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel)?;
+        (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel, self.functions)?;
         if let Some(why) = &self.uncast {
             let slower =
                 self.hooks.iter_mut().filter(|hook| hook.name == "sys_exit" && hook.remark.is_none());

@@ -121,6 +121,8 @@ offsets! {
     dentry_inode = "dentry"."d_inode",
     dentry_alias = "dentry"."d_u.d_alias|d_alias",
     dentry_hash = "dentry"."d_hash",
+    rename_old = "renamedata"."old_dentry?",
+    rename_new = "renamedata"."new_dentry?",
     dentry_sb = "dentry"."d_sb",
     dentry_seq = "dentry"."d_seq",
     dentry_shortname = "dentry"."d_shortname|d_iname",

@@ -1,6 +1,6 @@
 //! One file a kind of event, and the three places where they are called from: `sys_exit`, which knows who,
 //! what and the result, `ctime` (with `calling`, `locate` and `note`), which knows which inodes really changed, and
-//! `uring`, which knows what io_uring was asked for.
+//! `uring`, which knows what io_uring was asked for. On kernels that are too old for `ctime` it is `vfs` that knows them.
 
 #[cfg(not(feature = "counted"))]
 pub mod ctime;
@@ -10,6 +10,8 @@ pub mod calling;
 pub mod locate;
 #[cfg(not(feature = "counted"))]
 pub mod note;
+#[cfg(not(feature = "counted"))]
+pub mod vfs;
 pub mod sys_exit;
 pub mod open;
 pub mod modify;

@@ -21,11 +21,15 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op::{self, deed};
 use graven_abi::syscalls::{NEWEST, X32_FIRST as FIRST, entry, ioctl};
 
+#[cfg(not(feature = "counted"))]
+use super::vfs;
 use super::{
     attr, bpf, create, mmap, modify, module, mount, open, rename, tamper, truncate, uncovered, unlink,
 };
 use crate::kernel::maps;
 use crate::kernel::offset::{TABLES, operation};
+#[cfg(not(feature = "counted"))]
+use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::regs::{Regs, X32_BIT};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
@@ -180,7 +184,17 @@ fn noted(scratch: &mut Scratch) -> (u32, u32) {
             let moving = slot.moving;
             slot.moving = 0;
             scratch.call().announced = moving;
-            (slot.count, moving)
+            let count = slot.count;
+            #[cfg(not(feature = "counted"))]
+            if load(&WITNESSED) == 0 {
+                if count == 0 {
+                    // It was taken back.
+                    scratch.free_slot();
+                } else {
+                    vfs::decide(count);
+                }
+            }
+            (count, moving)
         }
         None => (0, 0),
     }

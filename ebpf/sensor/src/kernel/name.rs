@@ -19,7 +19,12 @@ pub fn copy(dentry: Block, to: *mut u8) -> i64 {
     if short != 0 {
         return short.into();
     }
-    let name: u64 = dentry.field(offset!(dentry_name) + offset!(qstr_name));
+    copy_from(dentry.field(offset!(dentry_name) + offset!(qstr_name)), to)
+}
+
+/// Copies a name from an address; its bytes likewise.
+#[inline(always)]
+pub fn copy_from(name: u64, to: *mut u8) -> i64 {
     // SAFETY: NAME bytes fit; the helper checks the source.
     unsafe { bpf_probe_read_kernel_str(to.cast(), NAME as u32, name as *const _) }
 }

@@ -50,9 +50,14 @@ pub struct Touched {
     padding: u32,
     /// What a record says of it, without a path: of a mutable one its mode alone.
     pub facts: path::Inode,
+    /// The dentry that the function of the VFS was about which noted it.
+    pub by: u64,
     /// Its name then, NUL-terminated.
     pub name: [u8; NAME],
 }
+
+/// Instead of a class: it is found when the call ends.
+pub const UNDECIDED: u32 = u32::MAX;
 
 /// In [`Touched::described`].
 pub const HAS_OTHERS: u32 = 2;
@@ -224,6 +229,21 @@ impl Touched {
     #[inline(always)]
     pub fn is_root(&self) -> bool {
         self.marked != 0
+    }
+
+    /// Its inode's address, which is no pointer to the verifier.
+    #[inline(always)]
+    pub fn inode_number(&self) -> u64 {
+        // SAFETY: a field of a live value.
+        unsafe { core::ptr::read_volatile(&raw const self.inode) }
+    }
+
+    /// Copies a name from where the kernel keeps it.
+    #[inline(always)]
+    pub fn read_name(&mut self, name: u64) {
+        let length = name::copy_from(name, self.name.as_mut_ptr());
+        self.name_length = length as u32;
+        self.described = u32::from(length > 0);
     }
 
     /// Copies its name, so that it is known when the dentry is not.
