@@ -108,7 +108,7 @@ static WANTED: [Wanted; 9] = [
 
 /// Where the kernel has no inode-time tracepoints, these functions say which inodes a call changes. Without one its outcome is
 /// `reported` and the name the caller's.
-static FUNCTIONS: [Wanted; 10] = [
+static FUNCTIONS: [Wanted; 13] = [
     wanted(
         "vfs_unlink",
         &[("vfs_unlink", On::Around("vfs_unlink", "vfs_unlink_end"))],
@@ -138,6 +138,17 @@ static FUNCTIONS: [Wanted; 10] = [
         &[("vfs_setxattr", On::End("__vfs_setxattr_noperm"))],
         "whose extended attributes were set",
     ),
+    wanted("vfs_set_acl", &[("vfs_set_acl", On::End("vfs_set_acl"))], "whose access control list was set"),
+    wanted(
+        "vfs_remove_acl",
+        &[("vfs_remove_acl", On::End("vfs_remove_acl"))],
+        "whose access control list was removed",
+    ),
+    wanted(
+        "vfs_fileattr_set",
+        &[("vfs_fileattr_set", On::End("vfs_fileattr_set"))],
+        "whose inode flags were set",
+    ),
     wanted(
         "vfs_removexattr",
         &[("vfs_removexattr", On::End("__vfs_removexattr_locked"))],
@@ -156,9 +167,14 @@ const UNSKIPPED_FROM: Version = Version(7, 0);
 /// Between these the arguments of io_uring's tracepoint changed with each release.
 const IO_URING_UNSETTLED: std::ops::Range<Version> = Version(5, 12)..Version(6, 1);
 
+/// Before, an access control list is set as an extended attribute.
+const ACL_FROM: Version = Version(6, 2);
+
 /// Everything on this kernel. `functions`: it has no inode-time tracepoints.
-fn all(functions: bool) -> impl Iterator<Item = &'static Wanted> {
-    WANTED.iter().chain(FUNCTIONS.iter().filter(move |_| functions))
+fn all(kernel: Version, functions: bool) -> impl Iterator<Item = &'static Wanted> {
+    let is_there =
+        move |wanted: &&Wanted| functions && (kernel >= ACL_FROM || !wanted.name.ends_with("_acl"));
+    WANTED.iter().chain(FUNCTIONS.iter().filter(is_there))
 }
 
 /// The programs for a thing on this kernel.
@@ -237,7 +253,7 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
 fn load_wanted(ebpf: &mut Ebpf, kernel: Version, functions: bool) -> Result<Vec<String>, SensorError> {
     let btf = kernel_btf()?;
     let mut refused = Vec::new();
-    for wanted in all(functions) {
+    for wanted in all(kernel, functions) {
         let loaded = first(programs(wanted, kernel), |(name, on)| {
             let loaded = load_one(ebpf, &btf, name, on);
             refused.extend(loaded.as_ref().err().and_then(code_refused));
@@ -375,7 +391,7 @@ pub(super) fn attach(
             first(programs(wanted, kernel), |(name, on)| load_one(ebpf, &btf, name, on).map(|()| (name, on)));
         (wanted, loaded)
     };
-    let chosen: Vec<_> = all(functions).map(choose).collect();
+    let chosen: Vec<_> = all(kernel, functions).map(choose).collect();
     let mut hooks = Vec::new();
     let mut links = Vec::new();
     for (wanted, loaded) in chosen {

@@ -3,7 +3,7 @@
 //!
 //! `vfs_unlink`, `vfs_rmdir` and `vfs_rename` are entered while the names still stand (fentry); what is noted then is taken
 //! back where they fail (fexit). Of the others the end is enough: `vfs_mkdir`, `vfs_mknod`, `vfs_symlink`, `vfs_link`,
-//! `notify_change`, `__vfs_setxattr_noperm`, `__vfs_removexattr_locked`. Whatever the way in, these do it, under the locks of
+//! `notify_change`, `__vfs_setxattr_noperm`, `__vfs_removexattr_locked`, `vfs_set_acl`, `vfs_remove_acl`, `vfs_fileattr_set`. Whatever the way in, these do it, under the locks of
 //! the directories. All are noted in the thread's slot; what of them is kept is decided at `sys_exit`, because the kernel
 //! skips a run of such a program (and counts it) while another run of it on the same CPU is preempted: the shorter, the
 //! rarer.
@@ -127,6 +127,24 @@ pub fn vfs_setxattr(ctx: FExitContext) -> i32 {
 #[fexit(function = "__vfs_removexattr_locked")]
 pub fn vfs_removexattr(ctx: FExitContext) -> i32 {
     set(ctx.arg(1), ctx.arg(4))
+}
+
+/// vfs_set_acl(idmap, dentry, acl_name, kacl), since 6.2: before, an ACL is set as an extended attribute.
+#[fexit(function = "vfs_set_acl")]
+pub fn vfs_set_acl(ctx: FExitContext) -> i32 {
+    set(ctx.arg(1), ctx.arg(4))
+}
+
+/// vfs_remove_acl(idmap, dentry, acl_name), likewise.
+#[fexit(function = "vfs_remove_acl")]
+pub fn vfs_remove_acl(ctx: FExitContext) -> i32 {
+    set(ctx.arg(1), ctx.arg(3))
+}
+
+/// vfs_fileattr_set(idmap, dentry, fa), since 5.13.
+#[fexit(function = "vfs_fileattr_set")]
+pub fn vfs_fileattr_set(ctx: FExitContext) -> i32 {
+    set(ctx.arg(1), ctx.arg(3))
 }
 
 /// A name is about to be removed.
@@ -264,7 +282,10 @@ fn name(entry: &mut Touched, dentry: Typed) {
     let parent = dentry.follow(offset!(dentry_parent));
     entry.parent = parent.address();
     entry.parent_inode = parent.follow(offset!(dentry_inode)).address();
-    entry.name_hash = dentry.load(offset!(dentry_name) + offset!(qstr_hash_len));
+    // In two halves: 6.1 lets no field be loaded together with the next.
+    let hash_len = offset!(dentry_name) + offset!(qstr_hash_len);
+    let (hash, length): (u32, u32) = (dentry.load(hash_len), dentry.load(hash_len + 4));
+    entry.name_hash = u64::from(hash) | u64::from(length) << 32;
     entry.read_name(dentry.load(offset!(dentry_name) + offset!(qstr_name)));
 }
 

@@ -258,7 +258,8 @@ impl Touched {
     #[inline(always)]
     pub fn look_again(&mut self, scratch: &mut Scratch) {
         self.now = now::STAYS;
-        if self.dentry == 0 {
+        // Without a name, or a directory that none was noted of because it stays.
+        if self.dentry == 0 || self.parent == 0 {
             return;
         }
         let head = scratch.block(self.dentry);
