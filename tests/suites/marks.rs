@@ -125,10 +125,10 @@ fn on(
     Ok(())
 }
 
-/// A directory of the same file system is not protected, and nothing of its changes is recorded under any name. Without
-/// inode-time tracepoints the kernel leaves nothing out.
+/// A directory of the same file system is not protected, and nothing of its changes is recorded under any name. Where nothing
+/// says what a call changes, nothing is left out.
 fn ignores(stage: &mut Stage, beside: &Path) -> Result<()> {
-    if !sight::of_changes() {
+    if !sight::of_calls() {
         return Ok(());
     }
     let begin = Moment::now();

@@ -90,8 +90,8 @@ impl World {
         let real = self.known[index].join(&name);
         self.drivers[PRIVATE].tell(&words!["mkdir", seen, "0755"])?;
         if self.is_inside(&real) {
-            // Without inode-time tracepoints the name is the caller's, and nothing is left out because of it.
-            let told = if sight::of_changes() { real } else { seen };
+            // Where nothing confirms a call the name is the caller's, and nothing is left out because of it.
+            let told = if sight::of_calls() { real } else { seen };
             self.must.insert((self.drivers[PRIVATE].pid(), told));
         }
         Ok(())

@@ -80,7 +80,9 @@ extern "C" fn find_victim(directory: u32) -> u32 {
             break;
         }
         let entry = slot.entry(index);
-        let fits = entry.described != 0 && u32::from(is_directory(entry.facts.mode)) == directory;
+        let is_kind = u32::from(is_directory(entry.facts.mode)) == directory;
+        // Not of a layer of an overlay that is watched.
+        let fits = entry.described != 0 && is_kind && entry.root == slot.root;
         // Of several names it is the one that is not there any more.
         if entry.described == HAS_OTHERS {
             entry.look_again(scratch);

@@ -236,33 +236,34 @@ fn note(slot: &mut Slot, inode: Typed, dentry: Typed, by: Typed, named: bool) {
         maps::count(counter::STATE_FULL);
         return;
     }
-    let entry = slot.entry(slot.count);
-    entry.inode = inode.address();
-    entry.dentry = dentry.address();
-    entry.by = by.address();
-    if is_noted(slot) {
-        return;
+    let new = slot.entry(slot.count);
+    new.inode = inode.address();
+    new.dentry = dentry.address();
+    let index = noted(slot);
+    let entry = slot.entry(index);
+    if index == slot.count {
+        entry.by = by.address();
+        entry.class = UNDECIDED;
+        clear(&mut entry.within);
+        clear(&mut entry.parent);
+        clear(&mut entry.parent_inode);
+        clear(&mut entry.described);
+        clear(&mut entry.marked);
+        entry.root = inode.follow(offset!(inode_sb)).follow(offset!(super_root)).address();
+        inode::describe(inode, &mut entry.facts);
+        slot.count += 1;
     }
-    entry.class = UNDECIDED;
-    clear(&mut entry.within);
-    clear(&mut entry.parent);
-    clear(&mut entry.parent_inode);
-    clear(&mut entry.described);
-    clear(&mut entry.marked);
-    entry.root = inode.follow(offset!(inode_sb)).follow(offset!(super_root)).address();
-    inode::describe(inode, &mut entry.facts);
-    if named {
+    if named && entry.parent == 0 {
         name(entry, dentry);
         if maps::mark(entry.inode_number()).is_some() {
             may_go(slot);
         }
     }
-    slot.count += 1;
 }
 
-/// Is the entry behind the last one there already, with the same name?
+/// The number of the entry that is of the same inode and name as the one behind the last, or of that one.
 #[inline(always)]
-fn is_noted(slot: &mut Slot) -> bool {
+fn noted(slot: &mut Slot) -> u32 {
     let new = slot.entry(slot.count);
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
@@ -270,10 +271,10 @@ fn is_noted(slot: &mut Slot) -> bool {
         }
         let entry = slot.entry(index);
         if entry.inode == new.inode && entry.dentry == new.dentry {
-            return true;
+            return index;
         }
     }
-    false
+    slot.count
 }
 
 /// What it is called, and where.
@@ -313,11 +314,13 @@ pub extern "C" fn decide(_count: u32) -> u32 {
         slot.roots += entry.marked;
         slot.files += u32::from(!is_directory(entry.facts.mode) && entry.dentry != 0);
         if entry.class != class::MUTABLE {
-            slot.kept += 1;
-            if entry.class == class::PROTECT || slot.protected == 0 {
+            // Overlay is entered before its layers are.
+            let protects = entry.class == class::PROTECT;
+            if slot.kept == 0 || (protects && slot.protected == 0) {
                 slot.root = entry.root;
             }
-            slot.protected += u32::from(entry.class == class::PROTECT);
+            slot.kept += 1;
+            slot.protected += u32::from(protects);
         }
     }
     0

@@ -91,8 +91,8 @@ pub struct Slot {
     pub replaced: u32,
     /// Files among all, which are no directories and have a name.
     pub files: u32,
-    /// The root of the file system on which something is kept; of several the last on which something is protected:
-    /// overlay changes its layers before it changes itself.
+    /// The root of the file system on which something is kept; of several the one on which something is protected, and of
+    /// overlay and its layers overlay's own.
     pub root: u64,
     pub touched: [Touched; TOUCHED],
 }
