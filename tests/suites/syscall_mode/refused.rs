@@ -75,6 +75,32 @@ fn each_refused_change_is_recorded_by_its_kind() -> Result<()> {
 }
 
 #[test]
+fn a_call_that_fails_because_of_what_is_there_changes_nothing_and_is_no_record() -> Result<()> {
+    /// EEXIST, ENOTDIR, EISDIR, ENOTEMPTY
+    const EXISTS: &str = "17";
+    const NO_DIRECTORY: &str = "20";
+    const A_DIRECTORY: &str = "21";
+    const NOT_EMPTY: &str = "39";
+    scene("failed", |scene| {
+        let (full, other, file) = (scene.directory("full")?, scene.directory("other")?, scene.file("file")?);
+        std::fs::write(full.join("in it"), "x")?;
+        let attempts = [
+            (NOT_EMPTY, words!["rmdir", full].to_vec()),
+            (NOT_EMPTY, words!["rename", other, full].to_vec()),
+            (A_DIRECTORY, words!["unlink", full].to_vec()),
+            (NO_DIRECTORY, words!["rmdir", file].to_vec()),
+            (EXISTS, words!["mkdir", other, "0755"].to_vec()),
+        ];
+        for (error, words) in attempts {
+            scene.act(&[words!["--error", error].to_vec(), words].concat(), Vec::new())?;
+        }
+        // In one process with a change that is made: nothing of those before is told with it.
+        let words = words!["--error", NOT_EMPTY, "rmdir", full, "then", "unlink", file];
+        scene.act(&words, vec![Expected::new("unlink", activity::DELETE, &file)])
+    })
+}
+
+#[test]
 fn by_the_32_bit_entry_a_refusal_is_recorded_too() -> Result<()> {
     scene("refused-compat", |scene| {
         let (_, file) = closed(scene, "closed")?;
