@@ -106,9 +106,9 @@ static WANTED: [Wanted; 9] = [
     wanted("signal_generate", &[("signal_generate", On::Btf)], "who sends signals to the agent"),
 ];
 
-/// Where the kernel has no inode-time tracepoints, these functions say which inodes a call changes. Without one its outcome is
-/// `reported` and the name the caller's.
-static FUNCTIONS: [Wanted; 13] = [
+/// Where the kernel has no inode-time tracepoints, these functions say which inodes a call changes: all of them or none, see
+/// [`together`]. Without them the outcome is `reported` and the name the caller's.
+static FUNCTIONS: [Wanted; 14] = [
     wanted(
         "vfs_unlink",
         &[("vfs_unlink", On::Around("vfs_unlink", "vfs_unlink_end"))],
@@ -125,6 +125,7 @@ static FUNCTIONS: [Wanted; 13] = [
         "what `rename` moved",
     ),
     wanted("vfs_mkdir", &[("vfs_mkdir", On::End("vfs_mkdir"))], "which directory `mkdir` made"),
+    wanted("vfs_create", &[("vfs_create", On::End("vfs_create"))], "which file `mknod` made"),
     wanted("vfs_mknod", &[("vfs_mknod", On::End("vfs_mknod"))], "which node or socket was made"),
     wanted("vfs_symlink", &[("vfs_symlink", On::End("vfs_symlink"))], "which link `symlink` made"),
     wanted("vfs_link", &[("vfs_link", On::End("vfs_link"))], "which file `link` gave another name"),
@@ -419,7 +420,19 @@ pub(super) fn attach(
         };
         hooks.push(Hook { name: wanted.name, program, refused, remark, without: wanted.without });
     }
+    together(&mut hooks, &mut links);
     Ok((hooks, links))
+}
+
+/// The functions are used together or not at all: what one that is missing does to an overlay would be taken for what the
+/// others see of its layers.
+fn together(hooks: &mut [Hook], links: &mut Vec<Link>) {
+    let missing = hooks.iter().find(|hook| is_function(hook) && hook.refused.is_some());
+    let Some(missing) = missing.map(|hook| hook.name) else { return };
+    links.retain(|link| matches!(link, Link::Btf { .. } | Link::Classic { .. }));
+    for hook in hooks.iter_mut().filter(|hook| is_function(hook) && hook.refused.is_none()) {
+        hook.refused = Some(format!("it is used together with {missing} only"));
+    }
 }
 
 /// The first that succeeds; else the first one's error.

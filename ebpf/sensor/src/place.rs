@@ -73,7 +73,7 @@ pub extern "C" fn is_touched(owner: u32, inode: u64) -> u32 {
     0
 }
 
-/// The number of the current call's first inode that is kept.
+/// The number of the current call's first inode that is kept, and not of a layer of an overlay.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn first_kept(owner: u32) -> u32 {
@@ -82,7 +82,8 @@ extern "C" fn first_kept(owner: u32) -> u32 {
         if index >= slot.count {
             break;
         }
-        if slot.entry(index).class != class::MUTABLE {
+        let entry = slot.entry(index);
+        if entry.class != class::MUTABLE && entry.root == slot.root {
             return index;
         }
     }

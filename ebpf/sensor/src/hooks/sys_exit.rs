@@ -184,14 +184,14 @@ fn noted(scratch: &mut Scratch) -> (u32, u32) {
             let moving = slot.moving;
             slot.moving = 0;
             scratch.call().announced = moving;
-            let count = slot.count;
+            let mut count = slot.count;
             #[cfg(not(feature = "counted"))]
             if load(&WITNESSED) == 0 {
                 if count == 0 {
                     // It was taken back.
                     scratch.free_slot();
                 } else {
-                    vfs::decide(count);
+                    count = vfs::decide(count);
                 }
             }
             (count, moving)

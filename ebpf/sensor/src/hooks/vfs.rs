@@ -2,13 +2,16 @@
 //! they say which inodes a call really changes.
 //!
 //! `vfs_unlink`, `vfs_rmdir` and `vfs_rename` are entered while the names still stand (fentry); what is noted then is taken
-//! back where they fail (fexit). Of the others the end is enough: `vfs_mkdir`, `vfs_mknod`, `vfs_symlink`, `vfs_link`,
-//! `notify_change`, `__vfs_setxattr_noperm`, `__vfs_removexattr_locked`, `vfs_set_acl`, `vfs_remove_acl`, `vfs_fileattr_set`. Whatever the way in, these do it, under the locks of
-//! the directories. All are noted in the thread's slot; what of them is kept is decided at `sys_exit`, because the kernel
+//! back where they fail (fexit). Of the others the end is enough: `vfs_mkdir`, `vfs_create`, `vfs_mknod`, `vfs_symlink`,
+//! `vfs_link`, `notify_change`, `__vfs_setxattr_noperm`, `__vfs_removexattr_locked`, `vfs_set_acl`, `vfs_remove_acl`,
+//! `vfs_fileattr_set`. Whatever the way in, these do it, under the locks of the directories. All are noted in the thread's slot; what of them is kept is decided at `sys_exit`, because the kernel
 //! skips a run of such a program (and counts it) while another run of it on the same CPU is preempted: the shorter, the
 //! rarer.
 //!
-//! Since 5.12: with these arguments, and with the atomics that a slot is taken by. Exist since 2.6.
+//! All of them or none: where one is missing, what it does through an overlay would be taken for what it does to a layer.
+//! Overlay's own functions are entered before its layers' and end after them.
+//!
+//! Since 5.13 (`vfs_fileattr_set`); the first argument came with 5.12.
 //!
 //! What they miss: opens, of which the file object tells; writes; what no system call does (io_uring, nfsd, the kernel).
 
@@ -84,6 +87,12 @@ pub fn vfs_rename_end(ctx: FExitContext) -> i32 {
 #[fexit(function = "vfs_mkdir")]
 pub fn vfs_mkdir(ctx: FExitContext) -> i32 {
     made(ctx.arg(2), ctx.arg(4))
+}
+
+/// vfs_create(idmap, dir, dentry, mode, want_excl): mknod of a regular file.
+#[fexit(function = "vfs_create")]
+pub fn vfs_create(ctx: FExitContext) -> i32 {
+    made(ctx.arg(2), ctx.arg(5))
 }
 
 /// vfs_mknod(idmap, dir, dentry, mode, dev)
@@ -234,6 +243,7 @@ fn note(slot: &mut Slot, inode: Typed, dentry: Typed, by: Typed, named: bool) {
     }
     if slot.count >= TOUCHED as u32 {
         maps::count(counter::STATE_FULL);
+        slot.full = 1;
         return;
     }
     let new = slot.entry(slot.count);
@@ -295,13 +305,16 @@ fn mode(inode: Typed) -> u32 {
     inode.load::<u16>(offset!(inode_mode)).into()
 }
 
-/// What of the thread's entries is kept: the call has ended. A global function, see `kernel::dentry`.
+/// What of the thread's entries is kept: the call has ended. 0 = nothing is known of it: there was no room for all, and what
+/// had room is mutable. A global function, see `kernel::dentry`.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn decide(_count: u32) -> u32 {
+pub extern "C" fn decide(count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let Some(slot) = scratch.slot() else { return 0 };
+    // Of overlay and its layers, see above.
+    let outer_last = !matches!(scratch.operation(), op::UNLINK..=op::RENAMEAT2);
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;
@@ -314,16 +327,20 @@ pub extern "C" fn decide(_count: u32) -> u32 {
         slot.roots += entry.marked;
         slot.files += u32::from(!is_directory(entry.facts.mode) && entry.dentry != 0);
         if entry.class != class::MUTABLE {
-            // Overlay is entered before its layers are.
             let protects = entry.class == class::PROTECT;
-            if slot.kept == 0 || (protects && slot.protected == 0) {
+            let is_first = if protects { slot.protected == 0 } else { slot.kept == 0 };
+            if is_first || (outer_last && (protects || slot.protected == 0)) {
                 slot.root = entry.root;
             }
             slot.kept += 1;
             slot.protected += u32::from(protects);
         }
     }
-    0
+    if slot.full != 0 && slot.kept == 0 {
+        scratch.free_slot();
+        return 0;
+    }
+    count
 }
 
 /// By its own mark, else by where it lay when it was noted.

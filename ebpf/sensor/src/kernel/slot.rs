@@ -91,6 +91,9 @@ pub struct Slot {
     pub replaced: u32,
     /// Files among all, which are no directories and have a name.
     pub files: u32,
+    /// 1 = there was no room for another.
+    pub full: u32,
+    padding: u32,
     /// The root of the file system on which something is kept; of several the one on which something is protected, and of
     /// overlay and its layers overlay's own.
     pub root: u64,
@@ -185,6 +188,7 @@ impl Slot {
         clear(&mut self.roots);
         clear(&mut self.files);
         clear(&mut self.moving);
+        clear(&mut self.full);
     }
 
     /// The strictest class of what is kept.
