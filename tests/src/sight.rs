@@ -1,5 +1,5 @@
 //! What this kernel lets the sensor see: on one without inode-time tracepoints (before 6.13) less is expected, and on one
-//! that does not let programs hang on functions of the VFS either (or before 5.13) still less.
+//! that does not let programs hang on functions of the VFS either (or before 5.15) still less.
 
 use std::sync::OnceLock;
 

@@ -101,7 +101,7 @@ pub extern "C" fn touched_directory(owner: u32) -> u64 {
             break;
         }
         let entry = slot.entry(index);
-        if is_directory(entry.facts.mode) && entry.dentry != 0 {
+        if is_directory(entry.facts.mode) && entry.dentry != 0 && !slot.is_layers(entry) {
             found = entry.dentry;
         }
     }

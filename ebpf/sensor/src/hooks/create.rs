@@ -115,7 +115,8 @@ extern "C" fn find_named() -> u32 {
         if index >= slot.count {
             break;
         }
-        if is_named_anew(slot.entry(index)) {
+        let entry = slot.entry(index);
+        if !slot.is_layers(entry) && is_named_anew(entry) {
             found = index;
         }
     }

@@ -15,6 +15,7 @@ use super::sys_exit::{Evidence, look_at_roots, use_up};
 use crate::emit::{emit, ring_of};
 use crate::kernel::dentry::Dentry;
 use crate::kernel::inode::is_directory;
+use crate::kernel::offset::{WITNESSED, load};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{Slot, now};
@@ -29,7 +30,7 @@ pub extern "C" fn renamed(count: u32) -> u32 {
     let mut count = count;
     if let Some(slot) = scratch.slot() {
         // A mutable directory too may have roots below it.
-        look_at_roots(scratch, slot, false);
+        look_at_roots(scratch, slot, load(&WITNESSED) == 0);
         // Directories alone, and none that moves: what moved was not seen, so nothing says that its place is mutable.
         if slot.kept == 0 && slot.files == 0 && scratch.call().announced == 0 {
             scratch.free_slot();

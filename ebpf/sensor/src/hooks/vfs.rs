@@ -9,9 +9,10 @@
 //! rarer.
 //!
 //! All of them or none: where one is missing, what it does through an overlay would be taken for what it does to a layer.
-//! Overlay's own functions are entered before its layers' and end after them.
+//! Overlay's own functions are entered before its layers' and end after them; what it does to these it does with the rights
+//! of who mounted it. Notes of layers alone are no evidence: the kernel may have skipped the overlay's.
 //!
-//! Since 5.13 (`vfs_fileattr_set`); the first argument came with 5.12.
+//! Since 5.15 (bpf_task_pt_regs); the first argument came with 5.12, `vfs_fileattr_set` with 5.13.
 //!
 //! What they miss: opens, of which the file object tells; writes; what no system call does (io_uring, nfsd, the kernel).
 
@@ -26,13 +27,17 @@ use super::calling::calling;
 use super::note::may_go;
 use super::sys_exit::is_open;
 use crate::filter::{classify, of_content, of_mark};
-use crate::kernel::inode::{self, Inode, is_directory};
+use crate::kernel::dentry::REVALIDATES;
+use crate::kernel::inode::{self, Inode, is_directory, is_in_tree};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::{Typed, clear};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::kernel::slot::{self, Slot, Touched, UNDECIDED};
 use crate::kernel::task::Current;
+
+/// Entries that are left for an overlay's own function by those of its layers: a rename has so many.
+const OUTER: usize = 4;
 
 /// vfs_unlink(idmap, dir, dentry, delegated_inode)
 #[fentry(function = "vfs_unlink")]
@@ -71,7 +76,10 @@ pub fn vfs_rename(ctx: FEntryContext) -> i32 {
     note_directory(slot, to, from);
     note(slot, moved, from, from, true);
     note(slot, replaced, to, from, true);
-    if is_directory(mode(moved)) || is_directory(mode(replaced)) {
+    // A server may take its time, or never answer: there the verdicts end when the call does.
+    let asks = from.load::<u32>(offset!(dentry_flags)) & REVALIDATES != 0;
+    let trees = is_directory(mode(moved)) || (!replaced.is_null() && is_directory(mode(replaced)));
+    if !asks && trees {
         may_go(slot);
     }
     0
@@ -241,14 +249,25 @@ fn note(slot: &mut Slot, inode: Typed, dentry: Typed, by: Typed, named: bool) {
     if inode.is_null() {
         return;
     }
-    if slot.count >= TOUCHED as u32 {
-        maps::count(counter::STATE_FULL);
-        slot.full = 1;
+    let sb = inode.follow(offset!(inode_sb));
+    // Of a memfd, a pipe or a socket there is nothing to say.
+    if !is_in_tree(sb.load(offset!(super_flags))) {
         return;
     }
+    let task = Current::get().typed();
+    let outer = task.follow(offset!(task_cred)).address() == task.follow(offset!(task_real_cred)).address();
+    let room = if outer { TOUCHED } else { TOUCHED - OUTER };
     let new = slot.entry(slot.count);
     new.inode = inode.address();
     new.dentry = dentry.address();
+    if slot.count >= room as u32 {
+        maps::count(counter::STATE_FULL);
+        if named && maps::mark(new.inode_number()).is_some() {
+            maps::distrust_until_marked();
+        }
+        return;
+    }
+    slot.outer |= u32::from(outer);
     let index = noted(slot);
     let entry = slot.entry(index);
     if index == slot.count {
@@ -259,7 +278,7 @@ fn note(slot: &mut Slot, inode: Typed, dentry: Typed, by: Typed, named: bool) {
         clear(&mut entry.parent_inode);
         clear(&mut entry.described);
         clear(&mut entry.marked);
-        entry.root = inode.follow(offset!(inode_sb)).follow(offset!(super_root)).address();
+        entry.root = sb.follow(offset!(super_root)).address();
         inode::describe(inode, &mut entry.facts);
         slot.count += 1;
     }
@@ -305,8 +324,8 @@ fn mode(inode: Typed) -> u32 {
     inode.load::<u16>(offset!(inode_mode)).into()
 }
 
-/// What of the thread's entries is kept: the call has ended. 0 = nothing is known of it: there was no room for all, and what
-/// had room is mutable. A global function, see `kernel::dentry`.
+/// What of the thread's entries is kept: the call has ended. Their number; 0 = they say nothing of it: they are of layers
+/// alone, or mutable though the call failed. A global function, see `kernel::dentry`.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -336,7 +355,7 @@ pub extern "C" fn decide(count: u32) -> u32 {
             slot.protected += u32::from(protects);
         }
     }
-    if slot.full != 0 && slot.kept == 0 {
+    if slot.kept == 0 && (slot.outer == 0 || scratch.failed()) {
         scratch.free_slot();
         return 0;
     }
@@ -369,5 +388,9 @@ fn class_of(entry: &mut Touched) -> u32 {
     {
         return class;
     }
-    classify(owner::SYS_EXIT, inode, entry.dentry)
+    match classify(owner::SYS_EXIT, inode, entry.dentry) {
+        // The name that it lost is not among its names any more.
+        class::MUTABLE if entry.facts.links > 1 => class::KEEP,
+        class => class,
+    }
 }

@@ -10,7 +10,7 @@ use super::read::at;
 use super::scratch::Scratch;
 
 /// DCACHE_OP_REVALIDATE of `dentry.d_flags`: its file system asks somebody else whether the name still holds.
-const REVALIDATES: u32 = 4;
+pub const REVALIDATES: u32 = 4;
 
 /// `struct dentry *`.
 #[derive(Clone, Copy)]

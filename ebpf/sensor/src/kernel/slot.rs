@@ -11,7 +11,7 @@ use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
 
 use super::name;
-use super::offset::offset;
+use super::offset::{WITNESSED, load, offset};
 #[cfg(not(feature = "counted"))]
 use super::read::clear;
 use super::scratch::{Block, Scratch};
@@ -91,8 +91,8 @@ pub struct Slot {
     pub replaced: u32,
     /// Files among all, which are no directories and have a name.
     pub files: u32,
-    /// 1 = there was no room for another.
-    pub full: u32,
+    /// For `vfs`: 1 = some were noted by what the caller itself did, and not by an overlay in its layers.
+    pub outer: u32,
     padding: u32,
     /// The root of the file system on which something is kept; of several the one on which something is protected, and of
     /// overlay and its layers overlay's own.
@@ -188,13 +188,20 @@ impl Slot {
         clear(&mut self.roots);
         clear(&mut self.files);
         clear(&mut self.moving);
-        clear(&mut self.full);
+        clear(&mut self.outer);
     }
 
     /// The strictest class of what is kept.
     #[inline(always)]
     pub fn strictest(&self) -> u32 {
         if self.protected == 0 { class::KEEP } else { class::PROTECT }
+    }
+
+    /// Is an entry of a layer of the overlay that the call changes? In the order in which inode-time tracepoints note them the
+    /// overlay's are last, and that is enough.
+    #[inline(always)]
+    pub fn is_layers(&self, entry: &Touched) -> bool {
+        load(&WITNESSED) == 0 && entry.root != self.root
     }
 
     /// An entry by number.
