@@ -22,6 +22,9 @@ const SUITE: &str = "marks";
 /// its marks anew, as it does when another test mounts something, none is.
 const BESIDE: u64 = 500;
 
+/// Directories of an image, below which a file lies.
+const DEEP: &str = "watched/1/2/3/4/5/6/7/8/9";
+
 /// btrfs makes none smaller than 109 MiB.
 const DISK: u64 = 128 << 20;
 
@@ -62,6 +65,11 @@ fn what_takes_the_place_of_a_protected_directory_of_a_layer_is_protected_from_it
 }
 
 #[test]
+fn on_overlay_what_only_the_lower_layer_has_is_told_by_the_overlay_when_it_is_copied_up() -> Result<()> {
+    on("overlay", &[], overlay_over_an_image, copies_up)
+}
+
+#[test]
 fn on_btrfs_a_subvolume_is_protected_though_stat_gives_it_a_device_of_its_own() -> Result<()> {
     on("btrfs", &[], btrfs, |stage, place| {
         protects(stage, &place.join("mount/watched"), None)?;
@@ -69,12 +77,27 @@ fn on_btrfs_a_subvolume_is_protected_though_stat_gives_it_a_device_of_its_own() 
     })
 }
 
-/// The upper layer has a directory `root` that the lower one has not, so that it can be renamed.
 fn overlay(place: &Place) -> Result<Mounted> {
+    layered(place, |_| Ok(()))
+}
+
+/// The lower layer has a file deeper than one call may note directories, and one that can be removed.
+fn overlay_over_an_image(place: &Place) -> Result<Mounted> {
+    layered(place, |lower| {
+        let deep = lower.join(DEEP);
+        std::fs::create_dir_all(&deep)?;
+        std::fs::write(deep.join("file"), "from the image\n")?;
+        Ok(std::fs::write(lower.join("watched/gone"), "from the image\n")?)
+    })
+}
+
+/// The upper layer has a directory `root` that the lower one has not, so that it can be renamed.
+fn layered(place: &Place, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Mounted> {
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.folder(name));
     let (lower, upper, work) = (lower?, upper?, work?);
     std::fs::create_dir(lower.join("watched"))?;
     std::fs::write(lower.join("watched/below"), "from the image\n")?;
+    fill(&lower)?;
     std::fs::create_dir_all(upper.join("watched/root"))?;
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
@@ -182,6 +205,30 @@ fn protects(stage: &Stage, watched: &Path, layer: Option<&Path>) -> Result<()> {
         });
     }
     scene.expect(changed, vec![Expected::new("attr", activity::SECURITY, path)]);
+    scene.compare(&records)
+}
+
+/// A change of a file in the image copies up all directories above it; a file is made where one of the image was removed; a
+/// file gets another name. Each is told with the overlay's own name.
+fn copies_up(stage: &mut Stage, place: &Place) -> Result<()> {
+    let watched = place.join("mount/watched");
+    let (file, gone) = (place.join("mount").join(DEEP).join("file"), watched.join("gone"));
+    let mut scene = Scene::below(stage, &watched, "made", &actor()?)?;
+    let (old, new) = (scene.file("old")?, scene.path("new"));
+    let created = |path: &Path| Expected::new("create", activity::CREATE, path);
+    let changes = [
+        (words!["chmod", file, "0600"].to_vec(), Expected::new("attr", activity::SECURITY, &file)),
+        (words!["unlink", gone].to_vec(), Expected::new("unlink", activity::DELETE, &gone)),
+        (words!["mknod", gone, "0100644", "0"].to_vec(), created(&gone)),
+        (words!["link", old, new].to_vec(), created(&new)),
+    ];
+    for (words, expected) in changes {
+        scene.act(&words, vec![expected])?;
+    }
+    stage.fence()?;
+    let mut records = scene.records(&[])?;
+    // What a call's record does not name is told beside it: directories that were copied up.
+    records.retain(|record| record.kind() != "modify");
     scene.compare(&records)
 }
 

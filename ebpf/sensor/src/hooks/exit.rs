@@ -14,7 +14,7 @@ use super::modify;
 use crate::emit::emit;
 use crate::kernel::maps;
 use crate::kernel::scratch::{Scratch, owner};
-use crate::kernel::slot::Slot;
+use crate::kernel::slot::{Slot, UNDECIDED};
 use crate::kernel::task;
 
 /// trace_sched_process_exit(task, …)
@@ -46,7 +46,12 @@ fn left_over(scratch: &mut Scratch, slot: &mut Slot) {
         if index >= slot.count {
             break;
         }
-        if slot.entry(index).class != class::MUTABLE {
+        let entry = slot.entry(index);
+        if entry.class == UNDECIDED {
+            // Nobody looks where it lies any more.
+            entry.class = class::KEEP;
+        }
+        if entry.class != class::MUTABLE {
             modify::record_noted(scratch.owner(), index);
         }
     }

@@ -298,7 +298,7 @@ pub fn use_up(scratch: &mut Scratch, slot: &mut Slot) {
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn the_rest(owner: u32) -> u32 {
+pub extern "C" fn the_rest(owner: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let Some(slot) = scratch.slot() else { return 0 };
     for index in 0..TOUCHED as u32 {

@@ -25,10 +25,10 @@ use graven_abi::syscalls::op;
 
 use super::calling::calling;
 use super::note::may_go;
-use super::sys_exit::is_open;
+use super::sys_exit::{is_open, the_rest};
 use crate::filter::{classify, of_content, of_mark};
 use crate::kernel::dentry::REVALIDATES;
-use crate::kernel::inode::{self, Inode, is_directory, is_in_tree};
+use crate::kernel::inode::{self, Inode, is_directory, is_in_tree, is_overlay};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::{Typed, clear};
@@ -76,8 +76,10 @@ pub fn vfs_rename(ctx: FEntryContext) -> i32 {
     note_directory(slot, to, from);
     note(slot, moved, from, from, true);
     note(slot, replaced, to, from, true);
-    // A server may take its time, or never answer: there the verdicts end when the call does.
-    let asks = from.load::<u32>(offset!(dentry_flags)) & REVALIDATES != 0;
+    // A server may take its time, or never answer: there the verdicts end when the call does. Overlay may ask one too before it
+    // moves what its upper layer has, by this function.
+    let asks = from.load::<u32>(offset!(dentry_flags)) & REVALIDATES != 0
+        || is_overlay(from.follow(offset!(dentry_sb)).load(offset!(super_magic)));
     let trees = is_directory(mode(moved)) || (!replaced.is_null() && is_directory(mode(replaced)));
     if !asks && trees {
         may_go(slot);
@@ -257,17 +259,19 @@ fn note(slot: &mut Slot, inode: Typed, dentry: Typed, by: Typed, named: bool) {
     let task = Current::get().typed();
     let outer = task.follow(offset!(task_cred)).address() == task.follow(offset!(task_real_cred)).address();
     let room = if outer { TOUCHED } else { TOUCHED - OUTER };
-    let new = slot.entry(slot.count);
-    new.inode = inode.address();
-    new.dentry = dentry.address();
     if slot.count >= room as u32 {
         maps::count(counter::STATE_FULL);
-        if named && maps::mark(new.inode_number()).is_some() {
+        slot.full = 1;
+        slot.refused = inode.address();
+        if named && maps::mark(slot.refused()).is_some() {
             maps::distrust_until_marked();
         }
         return;
     }
     slot.outer |= u32::from(outer);
+    let new = slot.entry(slot.count);
+    new.inode = inode.address();
+    new.dentry = dentry.address();
     let index = noted(slot);
     let entry = slot.entry(index);
     if index == slot.count {
@@ -325,7 +329,7 @@ fn mode(inode: Typed) -> u32 {
 }
 
 /// What of the thread's entries is kept: the call has ended. Their number; 0 = they say nothing of it: they are of layers
-/// alone, or mutable though the call failed. A global function, see `kernel::dentry`.
+/// alone, or mutable though the call failed or had no room for all. A global function, see `kernel::dentry`.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -355,11 +359,17 @@ pub extern "C" fn decide(count: u32) -> u32 {
             slot.protected += u32::from(protects);
         }
     }
-    if slot.kept == 0 && (slot.outer == 0 || scratch.failed()) {
-        scratch.free_slot();
-        return 0;
+    let is_known = slot.outer != 0 && (slot.full == 0 || slot.kept != 0);
+    if is_known && !(scratch.failed() && slot.kept == 0) {
+        return count;
     }
-    count
+    if slot.roots != 0 && !scratch.failed() {
+        maps::distrust_until_marked();
+    }
+    // What of a layer is kept is told beside what the caller says of the call.
+    the_rest(owner::SYS_EXIT);
+    scratch.restart();
+    0
 }
 
 /// By its own mark, else by where it lay when it was noted.

@@ -75,7 +75,7 @@ impl Inode {
     /// Does another file system keep what is in it?
     #[inline(always)]
     pub fn is_layered(self) -> bool {
-        at::<u64>(self.sb() + offset!(super_magic)) == OVERLAY
+        is_overlay(at(self.sb() + offset!(super_magic)))
     }
 
     /// The newest dentry that names it and can still be found by a look-up, else the newest at all; 0 = none.
@@ -126,6 +126,12 @@ pub fn describe(inode: Typed, out: &mut path::Inode) {
 #[inline(always)]
 pub fn is_in_tree(flags: u64) -> bool {
     flags & SB_NOUSER == 0
+}
+
+/// By `super_block.s_magic`: do other file systems keep what is in it?
+#[inline(always)]
+pub fn is_overlay(magic: u64) -> bool {
+    magic == OVERLAY
 }
 
 /// By `super_block.s_magic`: is a change time set on mere look-up no sign of a change?

@@ -93,7 +93,9 @@ pub struct Slot {
     pub files: u32,
     /// For `vfs`: 1 = some were noted by what the caller itself did, and not by an overlay in its layers.
     pub outer: u32,
-    padding: u32,
+    /// 1 = there was no room for another, whose address is `refused`.
+    pub full: u32,
+    pub refused: u64,
     /// The root of the file system on which something is kept; of several the one on which something is protected, and of
     /// overlay and its layers overlay's own.
     pub root: u64,
@@ -189,12 +191,20 @@ impl Slot {
         clear(&mut self.files);
         clear(&mut self.moving);
         clear(&mut self.outer);
+        clear(&mut self.full);
     }
 
     /// The strictest class of what is kept.
     #[inline(always)]
     pub fn strictest(&self) -> u32 {
         if self.protected == 0 { class::KEEP } else { class::PROTECT }
+    }
+
+    /// The address of the inode that had no room, which is no pointer to the verifier.
+    #[inline(always)]
+    pub fn refused(&self) -> u64 {
+        // SAFETY: a field of a live value.
+        unsafe { core::ptr::read_volatile(&raw const self.refused) }
     }
 
     /// Is an entry of a layer of the overlay that the call changes? In the order in which inode-time tracepoints note them the
