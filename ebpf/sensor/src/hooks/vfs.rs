@@ -66,7 +66,8 @@ pub fn vfs_rmdir_end(ctx: FExitContext) -> i32 {
 pub fn vfs_rename(ctx: FEntryContext) -> i32 {
     let Some(slot) = begin() else { return 0 };
     let data = Typed(ctx.arg(0));
-    let (from, to) = (data.follow(offset!(rename_old)), data.follow(offset!(rename_new)));
+    let (from, to) =
+        (data.follow(offset!(renamedata_old_dentry)), data.follow(offset!(renamedata_new_dentry)));
     let (moved, replaced) = (from.follow(offset!(dentry_inode)), to.follow(offset!(dentry_inode)));
     // Two names of one file: nothing is done.
     if moved.address() == replaced.address() {
@@ -90,7 +91,7 @@ pub fn vfs_rename(ctx: FEntryContext) -> i32 {
 #[fexit(function = "vfs_rename")]
 pub fn vfs_rename_end(ctx: FExitContext) -> i32 {
     let data = Typed(ctx.arg(0));
-    ends(data.follow(offset!(rename_old)).0, ctx.arg(1))
+    ends(data.follow(offset!(renamedata_old_dentry)).0, ctx.arg(1))
 }
 
 /// vfs_mkdir(idmap, dir, dentry, mode)
