@@ -8,6 +8,7 @@
 mod btf;
 mod cast;
 mod offsets;
+mod wanted;
 mod attach;
 mod marks;
 mod rings;
@@ -23,7 +24,7 @@ use aya_log::EbpfLogger;
 use graven_abi::counter;
 use graven_abi::header::ring;
 
-pub use attach::{Hook, Required};
+pub use attach::Hook;
 pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
@@ -157,7 +158,7 @@ pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
     links: Vec<attach::Link>,
-    kernel: attach::Version,
+    kernel: wanted::Version,
     witnessed: bool,
     functions: bool,
     uncast: Option<String>,
