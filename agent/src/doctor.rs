@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::sensor::{Hook, Sensor};
+use crate::sensor::{Hook, Sensor, Witness};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-const UNSEEN: [&str; 11] = [
+const UNSEEN: [&str; 9] = [
     "old values of changed attributes: this mode has no program before a call",
     "changes in procfs, sysfs and cgroupfs other than by the calls that are decoded: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
@@ -16,27 +16,37 @@ const UNSEEN: [&str; 11] = [
     "the file of a script: it is named by what execve was given and the current directory; what stands between several interpreters is in the arguments only",
     "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
     "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
-    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
-    "stores into a shared writable mapping after the first, and within one clock tick of another's change of a file what is written by a mapping, by asynchronous I/O (io_submit), by io_uring or by the kernel itself: no time is set for it",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
     "BPF maps that others change, and programs attached other than by bpf(2)",
 ];
 
-/// Likewise, where nothing tells which inode a call changes: neither inode-time tracepoints nor functions of the VFS.
-const UNSEEN_WITHOUT_FUNCTIONS: &str = "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name";
+/// Likewise, where inode-time tracepoints tell which inodes change.
+const UNSEEN_BY_TIMES: [&str; 2] = [
+    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
+    "stores into a shared writable mapping after the first, and within one clock tick of another's change of a file what is written by a mapping, by asynchronous I/O (io_submit), by io_uring or by the kernel itself: no time is set for it",
+];
 
-/// Likewise, where the kernel has no inode-time tracepoints (before 6.13).
+/// Likewise, where functions of the VFS do.
+const UNSEEN_BY_FUNCTIONS: [&str; 2] = [
+    "stores into a page of a shared writable mapping after the first",
+    "what is written on btrfs, on NFS and past the page cache through FUSE, which call none of these functions, other than by calls on a descriptor: these are `reported`; what is written on overlay is told by the layer's inode",
+];
+
+/// Likewise, where nothing does.
 const UNSEEN_WITHOUT_WITNESS: [&str; 3] = [
+    "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name",
     "who writes through a mapping, by asynchronous I/O (io_submit) or by io_uring: the opening of the file is recorded",
     "changes that the kernel makes itself (core dumps, nfsd, loop devices)",
-    "names in requests of io_uring before 6.1",
 ];
 
 /// What this kernel cannot show, one line each.
-pub fn unseen(witnessed: bool, confirms: bool) -> Vec<&'static str> {
-    let functions = (!confirms).then_some(UNSEEN_WITHOUT_FUNCTIONS);
-    let without = if witnessed { &[][..] } else { &UNSEEN_WITHOUT_WITNESS };
-    UNSEEN.into_iter().chain(functions).chain(without.iter().copied()).collect()
+pub fn unseen(witness: Witness) -> Vec<&'static str> {
+    let more = match witness {
+        Witness::Times => &UNSEEN_BY_TIMES[..],
+        Witness::Functions => &UNSEEN_BY_FUNCTIONS,
+        Witness::Nothing => &UNSEEN_WITHOUT_WITNESS,
+    };
+    UNSEEN.into_iter().chain(more.iter().copied()).collect()
 }
 
 /// Everything `doctor` found.
@@ -46,8 +56,7 @@ pub struct Report {
     preemption: String,
     lsm: String,
     hooks: Vec<(Hook, Option<u32>)>,
-    witnessed: bool,
-    confirms: bool,
+    witness: Witness,
 }
 
 /// Loads and attaches everything for a moment.
@@ -59,8 +68,7 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
         preemption: preemption(),
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
         hooks: sensor.hooks().iter().map(|hook| (hook.clone(), sensor.verified(hook))).collect(),
-        witnessed: sensor.witnessed(),
-        confirms: sensor.confirms(),
+        witness: sensor.witness(),
     })
 }
 
@@ -96,18 +104,15 @@ impl Report {
             "preemption": self.preemption,
             "lsm": self.lsm,
             "hooks": hooks,
-            "witnessed": self.witnessed,
-            "confirms": self.confirms,
-            "unseen": unseen(self.witnessed, self.confirms),
+            "witness": self.witness.name(),
+            "witnessed": self.witness.is_there(),
+            "unseen": unseen(self.witness),
         })
     }
 
     /// For people.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(
-            out,
-            "mode        syscall (tracepoints, and where these do not tell which inode changed, functions of the VFS)"
-        )?;
+        writeln!(out, "mode        syscall (which inodes change is told by: {})", self.witness.name())?;
         writeln!(out, "kernel      {}", self.kernel)?;
         writeln!(out, "preemption  {}", self.preemption)?;
         writeln!(out, "lsm         {}", self.lsm)?;
@@ -125,6 +130,6 @@ impl Report {
             }
         }
         writeln!(out, "\nnot seen in this mode on this kernel")?;
-        unseen(self.witnessed, self.confirms).iter().try_for_each(|line| writeln!(out, "  - {line}"))
+        unseen(self.witness).iter().try_for_each(|line| writeln!(out, "  - {line}"))
     }
 }

@@ -15,7 +15,7 @@ use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
 use crate::policy::{Judged, Policy};
 use crate::roots::Roots;
 use crate::seal::{Now, this_boot};
-use crate::sensor::Sensor;
+use crate::sensor::{Sensor, Witness};
 use crate::{context, signal, sys};
 
 /// How long a quiet loop waits before it looks at the roots again.
@@ -43,7 +43,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     sensor.attach()?;
     sensor.guard(&[std::process::id()])?;
     let mut attribution = Attribution::start()?;
-    attribution.witness(sensor.witnessed());
+    attribution.witness(sensor.witness() == Witness::Times);
     let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
     let mut pipeline = Pipeline::new(attribution, policy);
     signal::stop_on_signal(collector.outgoing.clone())?;

@@ -26,7 +26,7 @@ use crate::policy::{self, Policy};
 use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{Raw, Sensor, SensorError};
+use crate::sensor::{Raw, Sensor, SensorError, Witness};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
 use crate::{context, exit, sandbox, signal, sys};
@@ -125,7 +125,7 @@ impl Watch {
         let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
         sensor.attach()?;
         let mut attribution = Attribution::start()?;
-        attribution.witness(sensor.witnessed());
+        attribution.witness(sensor.witness() == Witness::Times);
         let seeded = attribution.counters().seeded;
         let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
         let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
@@ -168,9 +168,7 @@ impl Watch {
     fn start_record(&self, seeded: u64) -> v1::Start {
         let hooks = self.sensor.hooks();
         let missing = hooks.iter().filter(|hook| hook.refused.is_some());
-        let unseen = unseen(self.sensor.witnessed(), self.sensor.confirms())
-            .into_iter()
-            .chain(missing.map(|hook| hook.without));
+        let unseen = unseen(self.sensor.witness()).into_iter().chain(missing.map(|hook| hook.without));
         v1::Start {
             hooks: hooks
                 .iter()

@@ -246,7 +246,7 @@ impl Expected {
 
     /// The same where changes are seen by inode: what the caller says does not tell it.
     pub fn seen_with(self, pointer: &'static str, value: impl Into<Value>) -> Self {
-        if sight::confirms(self.kind) { self.with(pointer, value) } else { self }
+        if sight::of_changes() { self.with(pointer, value) } else { self }
     }
 
     /// The call said so and nothing confirms it.
@@ -283,7 +283,7 @@ impl Expected {
         let said = &record.0;
         self.is_of_this_kind(record, acted)?;
         let is_claimed = self.outcome == "success" && record.text("/unmapped/outcome") == "reported";
-        if is_claimed && sight::confirms(self.kind) {
+        if is_claimed && sight::of_changes() {
             // The name, what is read from the inode and the verdict are of what the caller said.
             let confirms = missing::found(format_args!("{}: what confirms {said:#}", acted.said), None);
             return missing::all([record.is_by(acted), confirms]);
@@ -328,15 +328,15 @@ impl Expected {
         let said = &record.0;
         let outcome = record.text("/unmapped/outcome");
         // Where changes are not seen, a file object may confirm the call, and nothing else can.
-        let is_reported = self.outcome == "success" && !sight::confirms(self.kind) && outcome == "reported";
+        let is_reported = self.outcome == "success" && !sight::of_changes() && outcome == "reported";
         ensure!(outcome == self.outcome || is_reported, "{}: not {}: {said:#}", acted.said, self.outcome);
         // A name that is not asked for may be anybody's word.
         if self.class == FILE && outcome != "success" && self.path.is_some() {
             let source = record.text("/unmapped/file/path_source");
             // Of a descriptor the file object says what it is, and nothing whether it changed.
             // So it does for a `modify`, which has the inode's own name.
-            let is_object = (!sight::confirms(self.kind) && source == "file")
-                || (self.kind == "modify" && source == "inode");
+            let is_object =
+                (!sight::of_changes() && source == "file") || (self.kind == "modify" && source == "inode");
             ensure!(source == "argument" || is_object, "{}: whose word is the name? {said:#}", acted.said);
         }
         Ok(())

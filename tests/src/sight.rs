@@ -1,5 +1,5 @@
-//! What this kernel lets the sensor see: on one without inode-time tracepoints (before 6.13) less is expected, and on one
-//! that does not let programs hang on functions of the VFS either (or before 5.15) still less.
+//! What this kernel lets the sensor see: on one without inode-time tracepoints (before 6.13) that does not let programs hang
+//! on functions of the VFS either (or before 5.15) less is expected.
 
 use std::sync::OnceLock;
 
@@ -13,31 +13,13 @@ use crate::record::Expected;
 /// kernel's. Else writes are seen only of the calls that the sensor looks at.
 pub fn of_changes() -> bool {
     static SEEN: OnceLock<bool> = OnceLock::new();
-    *SEEN.get_or_init(|| says("witnessed"))
-}
-
-/// True when a call that changes names or attributes is confirmed by the inode that it changed. Else such a call is
-/// `reported`, under the name that the caller gave.
-pub fn of_calls() -> bool {
-    static SEEN: OnceLock<bool> = OnceLock::new();
-    *SEEN.get_or_init(|| says("confirms"))
-}
-
-/// The same, of records of this kind.
-pub fn confirms(kind: &str) -> bool {
-    let by_function = ["create", "unlink", "rename", "attr", "truncate"].contains(&kind);
-    of_changes() || (by_function && of_calls())
-}
-
-/// What the agent's doctor says of this kernel.
-fn says(word: &str) -> bool {
-    match doctor(word) {
+    *SEEN.get_or_init(|| match says("witnessed") {
         Ok(said) => said,
         Err(error) => {
             eprintln!("taken for a kernel that shows all: {error:#}");
             true
         }
-    }
+    })
 }
 
 /// True when the sensor is told what requests of io_uring are about (from 6.1 on). Else only that there are some.
@@ -71,7 +53,8 @@ pub fn sees(expected: &Expected) -> bool {
     of_changes() || expected.by_call()
 }
 
-fn doctor(word: &str) -> Result<bool> {
+/// What the agent's doctor says of this kernel.
+fn says(word: &str) -> Result<bool> {
     let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
     let report: Value = serde_json::from_str(ended.text()?)?;
     report[word].as_bool().with_context(|| format!("doctor does not say `{word}`"))

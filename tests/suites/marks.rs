@@ -151,7 +151,7 @@ fn on(
 /// A directory of the same file system is not protected, and nothing of its changes is recorded under any name. Where nothing
 /// says what a call changes, nothing is left out.
 fn ignores(stage: &mut Stage, beside: &Path) -> Result<()> {
-    if !sight::of_calls() {
+    if !sight::of_changes() {
         return Ok(());
     }
     let begin = Moment::now();
@@ -208,16 +208,21 @@ fn protects(stage: &Stage, watched: &Path, layer: Option<&Path>) -> Result<()> {
     scene.compare(&records)
 }
 
-/// A change of a file in the image copies up all directories above it; a file is made where one of the image was removed.
-/// Each is told with the overlay's own name.
+/// A change of a file in the image copies up all directories above it; a file is made where one of the image was removed, and
+/// one of the image gets another name. Each is told with the overlay's own name.
 fn copies_up(stage: &mut Stage, place: &Place) -> Result<()> {
     let watched = place.join("mount/watched");
     let (file, gone) = (place.join("mount").join(DEEP).join("file"), watched.join("gone"));
+    let (below, linked) = (watched.join("below"), watched.join("linked"));
     let mut scene = Scene::below(stage, &watched, "made", &actor()?)?;
+    let link = Expected::new("create", activity::CREATE, &linked)
+        .with("/unmapped/create/kind", "link")
+        .with("/unmapped/create/from/path", below.to_string_lossy().into_owned());
     let changes = [
         (words!["chmod", file, "0600"].to_vec(), Expected::new("attr", activity::SECURITY, &file)),
         (words!["unlink", gone].to_vec(), Expected::new("unlink", activity::DELETE, &gone)),
         (words!["mknod", gone, "0100644", "0"].to_vec(), Expected::new("create", activity::CREATE, &gone)),
+        (words!["link", below, linked].to_vec(), link),
     ];
     for (words, expected) in changes {
         scene.act(&words, vec![expected])?;

@@ -73,7 +73,8 @@ pub struct Attributed {
     pub source: v1::Source,
     /// What was done, with host paths.
     pub event: v1::record::Event,
-    /// The kernel tells which inodes change: a name that only the caller gave is not all there is.
+    /// Inode-time tracepoints tell of each inode that changes, on any file system: a name that only the caller gave is not all
+    /// there is.
     pub witnessed: bool,
     /// Values for private entries; `subject.process.arguments` is 1 + an index into them.
     pub private: Vec<Bytes>,

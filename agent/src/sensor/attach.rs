@@ -41,8 +41,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// The kernel has the inode-time tracepoints.
     pub(super) witnessed: bool,
-    /// It has not, and functions of the VFS may tell instead.
-    pub(super) functions: bool,
+    /// It has not, and functions of the VFS may tell instead, with those of `LATER` that it has.
+    pub(super) functions: Option<Vec<&'static str>>,
     pub(super) kernel: Version,
     /// Why the kernel's memory is read by helpers, though this kernel could let it be loaded, and the remedy.
     pub(super) uncast: Option<String>,
@@ -91,17 +91,21 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
         program.load().map_err(|source| program_error(name, source))?;
     }
-    let functions = whole && !witnessed;
-    let refused = load_wanted(&mut ebpf, kernel, functions)?;
+    let functions = (whole && !witnessed).then(|| known.later.clone());
+    let refused = load_wanted(&mut ebpf, kernel, functions.as_deref())?;
     Ok(Loaded { ebpf, witnessed, functions, kernel, uncast: None, refused })
 }
 
 /// The verifier takes its time: all programs are loaded before the first is attached, so that they begin together.
 /// What can be done without may be refused, which [`attach`] says; here only that its code was.
-fn load_wanted(ebpf: &mut Ebpf, kernel: Version, functions: bool) -> Result<Vec<String>, SensorError> {
+fn load_wanted(
+    ebpf: &mut Ebpf,
+    kernel: Version,
+    functions: Option<&[&str]>,
+) -> Result<Vec<String>, SensorError> {
     let btf = kernel_btf()?;
     let mut refused = Vec::new();
-    for wanted in all(kernel, functions) {
+    for wanted in all(functions) {
         let loaded = first(programs(wanted, kernel), |(name, on)| {
             let loaded = load_one(ebpf, &btf, name, on);
             refused.extend(loaded.as_ref().err().and_then(code_refused));
@@ -199,6 +203,9 @@ pub(super) enum Link {
     Classic {
         _link: TracePointLink,
     },
+    Begin {
+        _link: FEntryLink,
+    },
     End {
         _link: FExitLink,
     },
@@ -213,7 +220,7 @@ pub(super) enum Link {
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     kernel: Version,
-    functions: bool,
+    functions: Option<&[&str]>,
 ) -> Result<(Vec<Hook>, Vec<Link>), SensorError> {
     let btf = kernel_btf()?;
     // What is loaded stays; of what was refused it is asked again, why.
@@ -222,7 +229,7 @@ pub(super) fn attach(
             first(programs(wanted, kernel), |(name, on)| load_one(ebpf, &btf, name, on).map(|()| (name, on)));
         (wanted, loaded)
     };
-    let chosen: Vec<_> = all(kernel, functions).map(choose).collect();
+    let chosen: Vec<_> = all(functions).map(choose).collect();
     let mut hooks = Vec::new();
     let mut links = Vec::new();
     for (wanted, loaded) in chosen {
@@ -293,6 +300,10 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str, on: On) -> Result<()
             let program: &mut TracePoint = program(ebpf, name)?;
             program.load().map_err(|source| program_error(name, source))
         }
+        On::Begin(function) => {
+            let program: &mut FEntry = program(ebpf, name)?;
+            program.load(function, btf).map_err(|source| program_error(name, source))
+        }
         On::End(function) => {
             let program: &mut FExit = program(ebpf, name)?;
             program.load(function, btf).map_err(|source| program_error(name, source))
@@ -319,16 +330,20 @@ fn attach_one(ebpf: &mut Ebpf, name: &'static str, on: On) -> Result<Link, Senso
             let link = program.take_link(link).map_err(|source| program_error(name, source))?;
             Ok(Link::Classic { _link: link })
         }
+        On::Begin(_) => Ok(Link::Begin { _link: attach_begin(ebpf, name)? }),
         On::End(_) => Ok(Link::End { _link: attach_end(ebpf, name)? }),
         On::Around(_, end) => {
             // What the beginning notes the end may have to take back.
             let end = attach_end(ebpf, end)?;
-            let program: &mut FEntry = program(ebpf, name)?;
-            let link = program.attach().map_err(|source| program_error(name, source))?;
-            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
-            Ok(Link::Around { _begin: link, _end: end })
+            Ok(Link::Around { _begin: attach_begin(ebpf, name)?, _end: end })
         }
     }
+}
+
+fn attach_begin(ebpf: &mut Ebpf, name: &'static str) -> Result<FEntryLink, SensorError> {
+    let program: &mut FEntry = program(ebpf, name)?;
+    let link = program.attach().map_err(|source| program_error(name, source))?;
+    program.take_link(link).map_err(|source| program_error(name, source))
 }
 
 fn attach_end(ebpf: &mut Ebpf, name: &'static str) -> Result<FExitLink, SensorError> {

@@ -153,6 +153,33 @@ pub struct Counters {
     pub untold: u64,
 }
 
+/// What tells which inodes change, whoever changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The inode-time tracepoints (from 6.13 on).
+    Times,
+    /// Functions of the VFS (from 5.15 on).
+    Functions,
+    /// Nothing: names are the callers', and so is the outcome.
+    Nothing,
+}
+
+impl Witness {
+    /// Is every change told by its inode?
+    pub fn is_there(self) -> bool {
+        self != Self::Nothing
+    }
+
+    /// For people and programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Times => "inode-time tracepoints",
+            Self::Functions => "functions of the VFS",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// The loaded sensor. Dropping it detaches everything.
 pub struct Sensor {
     ebpf: Ebpf,
@@ -160,9 +187,11 @@ pub struct Sensor {
     links: Vec<attach::Link>,
     kernel: wanted::Version,
     witnessed: bool,
-    functions: bool,
+    functions: Option<Vec<&'static str>>,
     uncast: Option<String>,
     own: Array<MapData, u32>,
+    /// One number: something tells of writes.
+    witnesses: Array<MapData, u32>,
     overflow: overflow::Overflows,
     marks: marks::Marks,
     log: EbpfLogger<&'static dyn log::Log>,
@@ -180,6 +209,8 @@ impl Sensor {
             HashMap::try_from(take(&mut ebpf, "MARKS")?).map_err(|source| map_error("MARKS", source))?;
         let marks = marks::Marks::new(&mut ebpf, table)?;
         let own = Array::try_from(take(&mut ebpf, "OWN")?).map_err(|source| map_error("OWN", source))?;
+        let witnesses = Array::try_from(take(&mut ebpf, "WITNESS")?);
+        let witnesses = witnesses.map_err(|source| map_error("WITNESS", source))?;
         let overflow = overflow::Overflows::new(&mut ebpf)?;
         let (hooks, links) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -191,6 +222,7 @@ impl Sensor {
             functions,
             uncast,
             own,
+            witnesses,
             overflow,
             marks,
             log,
@@ -199,15 +231,14 @@ impl Sensor {
         })
     }
 
-    /// Does the kernel tell of every inode that changes, whoever changes it?
-    pub fn witnessed(&self) -> bool {
-        self.witnessed
-    }
-
-    /// Does it tell which inode a call changes, at least? Else names are the callers'.
-    pub fn confirms(&self) -> bool {
+    /// What tells which inodes change. Once it is attached.
+    pub fn witness(&self) -> Witness {
         let missing = self.hooks.iter().any(|hook| attach::is_function(hook) && hook.refused.is_some());
-        self.witnessed || (self.functions && !missing)
+        match (self.witnessed, self.functions.is_some() && !missing) {
+            (true, _) => Witness::Times,
+            (false, true) => Witness::Functions,
+            (false, false) => Witness::Nothing,
+        }
     }
 
     /// The agent's own processes: what others do to them is recorded.
@@ -249,7 +280,9 @@ impl Sensor {
     /// Attaches everything. What this kernel does not have and the sensor can do without is said in
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
-        (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel, self.functions)?;
+        (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel, self.functions.as_deref())?;
+        let told = u32::from(self.witness().is_there());
+        self.witnesses.set(0, told, 0).map_err(|source| map_error("WITNESS", source))?;
         if let Some(why) = &self.uncast {
             let slower =
                 self.hooks.iter_mut().filter(|hook| hook.name == "sys_exit" && hook.remark.is_none());

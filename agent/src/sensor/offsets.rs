@@ -6,6 +6,7 @@ use graven_abi::offsets::{ABSENT, COUNT, FIELDS};
 
 use super::btf::Btf;
 use super::cast::Cast;
+use super::wanted::LATER;
 use super::{BTF, SensorError};
 
 /// Numbers of this kernel.
@@ -18,6 +19,8 @@ pub(super) struct Known {
     pub(super) inode_leaving: u32,
     /// The kernel has the inode-time tracepoints (6.13).
     pub(super) witnessed: bool,
+    /// Of [`LATER`] those that it has.
+    pub(super) later: Vec<&'static str>,
     /// How memory is read without a helper (6.2); none where it cannot be.
     pub(super) cast: Option<Cast>,
 }
@@ -36,9 +39,10 @@ pub(super) fn of_running_kernel() -> Result<Known, SensorError> {
     let inode_leaving = enumerated | tagged("I_FREEING") | tagged("I_CLEAR");
     let witnessed = ["btf_trace_ctime_ns_xchg", "btf_trace_inode_set_ctime_to_ts"];
     let witnessed = witnessed.into_iter().all(|name| btf.has_typedef(name));
+    let later = LATER.into_iter().filter(|name| btf.function(name).is_some()).collect();
     let (function, words) = (btf.function("bpf_rdonly_cast"), btf.structure("pt_regs"));
     let cast = function.zip(words).map(|(function, words)| Cast { function, words });
-    Ok(Known { offsets, inode_leaving, witnessed, cast })
+    Ok(Known { offsets, inode_leaving, witnessed, later, cast })
 }
 
 /// The first of the names that this kernel has.

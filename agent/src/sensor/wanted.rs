@@ -18,6 +18,8 @@ pub(super) enum On {
     Btf,
     /// A classic tracepoint: category and name.
     Classic(&'static str, &'static str),
+    /// The beginning of this function.
+    Begin(&'static str),
     /// The end of this function.
     End(&'static str),
     /// The beginning of this function; the second program hangs on its end.
@@ -80,7 +82,7 @@ static WANTED: [Wanted; 9] = [
 
 /// Where the kernel has no inode-time tracepoints, these functions say which inodes a call changes: all of them or none, see
 /// `attach`. Without them the outcome is `reported` and the name the caller's.
-pub(super) static FUNCTIONS: [Wanted; 14] = [
+pub(super) static FUNCTIONS: [Wanted; 19] = [
     wanted(
         "vfs_unlink",
         &[("vfs_unlink", On::Around("vfs_unlink", "vfs_unlink_end"))],
@@ -127,7 +129,18 @@ pub(super) static FUNCTIONS: [Wanted; 14] = [
         &[("vfs_removexattr", On::End("__vfs_removexattr_locked"))],
         "whose extended attributes were removed",
     ),
+    wanted("file_update_time", &[("file_update_time", On::End("file_update_time"))], WRITES),
+    wanted("file_modified", &[("file_modified", On::End("file_modified"))], WRITES),
+    wanted("kiocb_modified", &[("kiocb_modified", On::End("kiocb_modified"))], WRITES),
+    wanted("vfs_fallocate", &[("vfs_fallocate", On::End("vfs_fallocate"))], WRITES),
+    wanted(
+        "do_dentry_open",
+        &[("do_dentry_open", On::Begin("do_dentry_open"))],
+        "files that are made by an open that fails then, or by one outside system calls",
+    ),
 ];
+
+const WRITES: &str = "writes by other ways than calls on a descriptor";
 
 /// From 7.0 on a BTF tracepoint program is skipped when it is entered again on a CPU after a preemption; one on the
 /// classic tracepoint is not. What is skipped all the same is counted.
@@ -140,13 +153,15 @@ pub(super) const UNSKIPPED_FROM: Version = Version(7, 0);
 /// Between these the arguments of io_uring's tracepoint changed with each release.
 const IO_URING_UNSETTLED: std::ops::Range<Version> = Version(5, 12)..Version(6, 1);
 
-/// Before, an access control list is set as an extended attribute.
-const ACL_FROM: Version = Version(6, 2);
+/// Functions that came later than the others: vfs_set_acl and vfs_remove_acl with 6.2 (before, an access control list is set
+/// as an extended attribute), kiocb_modified with 6.0 (before, file_modified alone). Distributions have them earlier.
+pub(super) const LATER: [&str; 3] = ["vfs_set_acl", "vfs_remove_acl", "kiocb_modified"];
 
-/// Everything on this kernel. `functions`: it has no inode-time tracepoints.
-pub(super) fn all(kernel: Version, functions: bool) -> impl Iterator<Item = &'static Wanted> {
-    let is_there =
-        move |wanted: &&Wanted| functions && (kernel >= ACL_FROM || !wanted.name.ends_with("_acl"));
+/// Everything on a kernel. `later`: those of [`LATER`] that it has, if it has no inode-time tracepoints, else none.
+pub(super) fn all(later: Option<&[&str]>) -> impl Iterator<Item = &'static Wanted> {
+    let is_there = move |wanted: &&Wanted| {
+        later.is_some_and(|later| !LATER.contains(&wanted.name) || later.contains(&wanted.name))
+    };
     WANTED.iter().chain(FUNCTIONS.iter().filter(is_there))
 }
 

@@ -31,6 +31,9 @@ pub const MARKS: u32 = 4096;
 pub const VERDICTS: u32 = 16384;
 /// Files whose last change is remembered, to fold a second's writes into one record.
 pub const MODIFIED: u32 = 8192;
+/// Files that an open has made or cut off, whose first write needs no record: of two that meet in one place the write of the
+/// first is told too. A power of two.
+pub const OPENED: u32 = 4096;
 /// Processes remembered as having used another entry.
 pub const UNCOVERED: u32 = 4096;
 /// One `modify` a program run and inode in this time, ns.
@@ -47,6 +50,9 @@ pub const OVERFLOW_NAME: usize = 256;
 /// A write that was told is not told again by its call, unless the call takes longer, ns: the end of a call may not be seen,
 /// and what it leaves must not hide another's.
 pub const LONGEST_WRITE: u64 = 10_000_000_000;
+/// A function of the VFS outside a call ends within this, ns: what is noted of one that has not is left of one whose end the
+/// kernel has skipped.
+pub const LONGEST_FUNCTION: u64 = 10_000_000_000;
 /// Threads whose write to a kept file is remembered until its call ends: of two that meet in one place the write of the
 /// first is told twice. A power of two.
 pub const WRITERS: u32 = 1024;

@@ -109,6 +109,7 @@ offsets! {
     file_inode = "file"."f_inode",
     file_path = "file"."f_path",
     file_private_data = "file"."private_data",
+    kiocb_filp = "kiocb"."ki_filp",
     fs_context_root = "fs_context"."root",
     path_mnt = "path"."mnt",
     path_dentry = "path"."dentry",

@@ -83,7 +83,7 @@ extern "C" fn first_kept(owner: u32) -> u32 {
             break;
         }
         let entry = slot.entry(index);
-        if entry.class != class::MUTABLE && entry.root == slot.root {
+        if entry.class != class::MUTABLE && !slot.is_layers(entry) {
             return index;
         }
     }

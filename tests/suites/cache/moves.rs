@@ -91,7 +91,7 @@ impl World {
         self.drivers[PRIVATE].tell(&words!["mkdir", seen, "0755"])?;
         if self.is_inside(&real) {
             // Where nothing confirms a call the name is the caller's, and nothing is left out because of it.
-            let told = if sight::of_calls() { real } else { seen };
+            let told = if sight::of_changes() { real } else { seen };
             self.must.insert((self.drivers[PRIVATE].pid(), told));
         }
         Ok(())

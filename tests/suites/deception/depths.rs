@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Result, ensure};
 use graven_tests::{missing, words};
 
-use crate::{records, scene, seen_scene, skipped, true_scene};
+use crate::{records, scene, skipped, true_scene};
 
 #[test]
 fn a_file_deeper_than_any_path_can_say_is_recorded_and_its_path_marked_as_cut() -> Result<()> {
@@ -53,7 +53,7 @@ fn a_file_deeper_than_any_path_can_say_is_recorded_and_its_path_marked_as_cut() 
 
 #[test]
 fn a_file_that_is_opened_by_its_handle_when_no_name_of_it_is_in_memory_is_recorded() -> Result<()> {
-    seen_scene("handle", |scene| {
+    true_scene("handle", |scene| {
         let folder = scene.directory("folder")?;
         let file = folder.join("file");
         std::fs::write(&file, "before\n")?;

@@ -36,30 +36,14 @@ fn scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<
     })
 }
 
-/// The same where a call is confirmed by the inode that it changed: without that, a name is whatever the caller says, and
-/// the record says whose word it is.
+/// The same where a change is confirmed by the inode: without that, a name is whatever the caller says, and the record
+/// says whose word it is.
 fn true_scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
-    let why = "nothing on this kernel says which inode a call changed";
-    scene_where(sight::of_calls, ["true_names", why], name, test)
-}
-
-/// The same where every change is seen by inode: a write, what io_uring does, what an open makes.
-fn seen_scene(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
-    let why = "this kernel has no inode-time tracepoints";
-    scene_where(sight::of_changes, ["seen", why], name, test)
-}
-
-fn scene_where(
-    sees: fn() -> bool,
-    [skip, why]: [&str; 2],
-    name: &str,
-    test: impl FnOnce(&mut Scene<'_>) -> Result<()>,
-) -> Result<()> {
     if skip::needs_root(SUITE) {
         return Ok(());
     }
-    if !sees() {
-        skipped(skip, why);
+    if !sight::of_changes() {
+        skipped("true_names", "nothing on this kernel says which inode changed");
         return Ok(());
     }
     scene(name, test)

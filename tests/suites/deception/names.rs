@@ -11,7 +11,7 @@ use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
 use graven_tests::words;
 
-use crate::{actor, ensure_true, records, seen_scene, skipped, true_scene};
+use crate::{actor, ensure_true, records, skipped, true_scene};
 
 /// A file is removed, and one made, by paths below `way`, which leads to the scene's directory.
 fn through(scene: &mut Scene<'_>, actor: &Actor, way: &Path, name: &str) -> Result<()> {
@@ -56,7 +56,7 @@ fn a_symbolic_link_does_not_hide_it_from_the_32_bit_entry() -> Result<()> {
 
 #[test]
 fn a_symbolic_link_does_not_hide_it_from_io_uring() -> Result<()> {
-    seen_scene("linked-uring", |scene| {
+    true_scene("linked-uring", |scene| {
         let link = scene.stage().outside("harmless-uring")?.join("link");
         symlink(scene.folder(), &link)?;
         let mut compared = Vec::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use graven_tests::{missing, words};
 
-use crate::{is_confirmed, records, seen_scene, true_scene};
+use crate::{is_confirmed, records, true_scene};
 
 /// What lies in a directory.
 fn listed(folder: &Path) -> Result<BTreeSet<PathBuf>> {
@@ -58,7 +58,7 @@ fn a_name_that_changes_during_the_call_is_recorded_as_the_one_that_was_taken() -
 #[test]
 fn a_descriptor_that_is_exchanged_during_the_call_does_not_hide_the_file() -> Result<()> {
     const CALLS: usize = 3_000;
-    seen_scene("swapped", |scene| {
+    true_scene("swapped", |scene| {
         let (folder, benign) = (scene.directory("files")?, scene.file("benign")?);
         let acted = scene.actor().act(&words!["swap", folder, benign, CALLS.to_string()])?;
         let made = listed(&folder)?;

@@ -31,7 +31,7 @@ const CHANGES: usize = 2_000;
 fn audit_and_graven_tell_the_same_but_for_reasons_that_are_known() -> Result<()> {
     on_stage(SUITE, |stage| {
         if !sight::of_changes() {
-            skip::say("differential::witness", "this kernel has no inode-time tracepoints");
+            skip::say("differential::witness", "nothing on this kernel says which inodes change");
             return Ok(());
         }
         let mut place = Place::new("audit")?;

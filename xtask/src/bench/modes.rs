@@ -110,7 +110,8 @@ pub(crate) const CPU: &str = "cpu";
 /// Resident memory of the agent's privileged process, its rings included, after the full rate.
 pub(crate) const MEMORY: &str = "memory";
 
-/// Ratios are those of the medians of single operations.
+/// Ratios are those of the medians of single operations. What is protected and recorded may cost 1.30 on ext4; on tmpfs,
+/// where nothing is written, 1.50.
 pub(crate) const BUDGETS: [Budget; 10] = [
     Budget { measure: "read", most: 1.20, unit: Unit::Ratio },
     Budget { measure: "ignored-ext4", most: 1.15, unit: Unit::Ratio },
@@ -118,7 +119,7 @@ pub(crate) const BUDGETS: [Budget; 10] = [
     Budget { measure: "protected-ext4", most: 1.30, unit: Unit::Ratio },
     Budget { measure: "protected-tmpfs", most: 1.50, unit: Unit::Ratio },
     Budget { measure: "rename-ext4", most: 1.30, unit: Unit::Ratio },
-    Budget { measure: "rename-tmpfs", most: 1.30, unit: Unit::Ratio },
+    Budget { measure: "rename-tmpfs", most: 1.50, unit: Unit::Ratio },
     Budget { measure: "spawn", most: 1.05, unit: Unit::Ratio },
     Budget { measure: CPU, most: 0.5, unit: Unit::CpuSeconds },
     Budget { measure: MEMORY, most: 45.0, unit: Unit::Megabytes },

@@ -42,6 +42,10 @@ fn left_over(scratch: &mut Scratch, slot: &mut Slot) {
     if slot.moving != 0 {
         maps::moved();
     }
+    // That is left of a function whose end was skipped, which is counted: what it names may be gone for long.
+    if slot.alone != 0 {
+        return;
+    }
     for index in 0..TOUCHED as u32 {
         if index >= slot.count {
             break;

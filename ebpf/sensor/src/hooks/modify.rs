@@ -9,6 +9,8 @@
 
 use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
+#[cfg(not(feature = "counted"))]
+use graven_abi::filter::InodeKey;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
 use graven_abi::syscalls::entry;
@@ -22,6 +24,8 @@ use crate::kernel::file::{FMODE_WRITE, File, Opened};
 use crate::kernel::inode::{Inode, is_block_device, is_device, is_regular};
 use crate::kernel::maps::{self, ModifyKey, Wrote, modified};
 use crate::kernel::offset::{WITNESSED, load};
+#[cfg(not(feature = "counted"))]
+use crate::kernel::opened;
 use crate::kernel::read::{clear, copy};
 use crate::kernel::regs::Regs;
 use crate::kernel::scratch::{Scratch, owner};
@@ -72,8 +76,42 @@ pub extern "C" fn record_noted(owner: u32, index: u32) -> u32 {
     scratch.facts().path = path;
     clear(&mut scratch.facts().base);
     // Before 6.13 it was noted before it was done, and what takes it back when it fails may have been skipped.
-    let sure = if scratch.failed() && !has_witness() { outcome::REPORTED } else { outcome::SUCCESS };
+    let sure = if scratch.failed() && load(&WITNESSED) == 0 { outcome::REPORTED } else { outcome::SUCCESS };
     finish(scratch, entry.class, 0, sure);
+    0
+}
+
+/// The same, at once: no call that ends tells of it. By the name that it had, if it may have lost that; one record in a
+/// second, as of [`record`].
+#[cfg(not(feature = "counted"))]
+#[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn record_alone(owner: u32, index: u32, command: u32) -> u32 {
+    let Some(scratch) = Scratch::of(owner) else { return 0 };
+    let Some(slot) = scratch.slot() else { return 0 };
+    let entry = slot.entry(index);
+    let (class, facts) = (entry.class, &entry.facts);
+    let inode = InodeKey {
+        pointer: entry.inode_number(),
+        inode: facts.inode,
+        generation: facts.generation,
+        padding: 0,
+    };
+    let key = ModifyKey { who: who(), inode, command, by: modified::PROVEN };
+    if maps::was_modified(&key, class) {
+        maps::count(counter::FOLDED);
+        return 0;
+    }
+    scratch.restart();
+    if entry.described != 0 {
+        place::describe_noted(owner, index);
+    } else {
+        place::describe(owner, entry.inode_number(), entry.dentry);
+    }
+    if finish(scratch, class, command, outcome::SUCCESS) {
+        maps::set_modified(&key, class);
+    }
     0
 }
 
@@ -120,19 +158,27 @@ pub fn may_write(operation: u8, regs: Regs, compat: bool) -> bool {
 
 #[inline(always)]
 fn has_witness() -> bool {
-    cfg!(not(feature = "counted")) && load(&WITNESSED) != 0
+    cfg!(not(feature = "counted")) && maps::has_witness()
 }
 
 /// An open has made the file or cut it off, and is recorded: that its process then writes needs no other's word.
 #[inline(always)]
+#[cfg_attr(feature = "counted", expect(unused_variables, reason = "there every write is told by its call"))]
 pub fn opened(inode: u64, class: u32) {
+    #[cfg(not(feature = "counted"))]
     if has_witness() {
-        let key = ModifyKey { who: who(), inode: Inode(inode).key(), command: 0, by: modified::OPENED };
-        maps::set_modified(&key, class);
+        opened::set(&who(), &Inode(inode).key(), class);
     }
 }
 
-/// An inode-time tracepoint tells of what the current call changes. A global function, see `kernel::dentry`.
+/// Has an open of this program run made it or cut it off within the last second, and told so?
+#[cfg(not(feature = "counted"))]
+#[inline(always)]
+pub fn was_opened(inode: u64, class: u32) -> bool {
+    opened::was(&who(), &Inode(inode).key(), class)
+}
+
+/// An inode-time tracepoint, or a function, tells of what the current call changes. A global function, see `kernel::dentry`.
 #[expect(unsafe_code, reason = "a symbol's linkage is part of the object's format")]
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -170,13 +216,16 @@ extern "C" fn is_told(inode: u64, class: u32) -> u32 {
         }
         return 1;
     }
+    #[cfg(not(feature = "counted"))]
+    if opened::was(&key.who, &key.inode, class) {
+        return 1;
+    }
     key.by = modified::PROVEN;
     if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
         return 1;
     }
-    key.by = modified::OPENED;
-    maps::was_modified(&key, class).into()
+    0
 }
 
 /// A call that writes by a descriptor has ended, or an ioctl that changes something: what no inode-time tracepoint has

@@ -38,8 +38,8 @@ pub fn note(
     fill(scratch, entry, inode, place, named);
     entry.class = place.class;
     entry.marked = (own != UNKNOWN).into();
+    entry.root = scratch.as_number(typed.follow(offset!(inode_sb)).load(offset!(super_root)));
     if described {
-        entry.root = scratch.as_number(typed.follow(offset!(inode_sb)).load(offset!(super_root)));
         inode::describe(typed, &mut entry.facts);
     } else {
         entry.facts.mode = typed.load::<u16>(offset!(inode_mode)).into();

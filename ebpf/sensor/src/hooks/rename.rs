@@ -94,7 +94,7 @@ extern "C" fn look_again() -> u32 {
             continue;
         }
         // A layer of an overlay that is watched.
-        if entry.root != slot.root {
+        if slot.is_layers(entry) {
             continue;
         }
         if entry.now == now::MOVED && slot.moved >= TOUCHED as u32 {

@@ -184,16 +184,17 @@ fn noted(scratch: &mut Scratch) -> (u32, u32) {
             let moving = slot.moving;
             slot.moving = 0;
             scratch.call().announced = moving;
-            let mut count = slot.count;
+            let count = slot.count;
             #[cfg(not(feature = "counted"))]
-            if load(&WITNESSED) == 0 {
-                if count == 0 {
-                    // It was taken back.
+            let count = match count {
+                _ if load(&WITNESSED) != 0 => count,
+                // What was noted was taken back, or is of an earlier function whose end was skipped.
+                _ if count == 0 || slot.alone != 0 => {
                     scratch.free_slot();
-                } else {
-                    count = vfs::decide(count);
+                    0
                 }
-            }
+                _ => vfs::decide(count),
+            };
             (count, moving)
         }
         None => (0, 0),

@@ -82,7 +82,7 @@ extern "C" fn find_victim(directory: u32) -> u32 {
         let entry = slot.entry(index);
         let is_kind = u32::from(is_directory(entry.facts.mode)) == directory;
         // Not of a layer of an overlay that is watched.
-        let fits = entry.described != 0 && is_kind && entry.root == slot.root;
+        let fits = entry.described != 0 && is_kind && !slot.is_layers(entry);
         // Of several names it is the one that is not there any more.
         if entry.described == HAS_OTHERS {
             entry.look_again(scratch);

@@ -24,7 +24,7 @@ static MARKED: Array<u64> = Array::with_max_entries(marked::WORDS, 0);
 static VERDICTS: LruHashMap<InodeKey, Verdict> = LruHashMap::with_max_entries(limits::VERDICTS, 0);
 #[map]
 static GENERATION: Array<Generation> = Array::with_max_entries(1, 0);
-/// When, ns << 1; the lowest bit: as a change of a protected place.
+/// See [`told`].
 #[map]
 static MODIFIED: LruHashMap<ModifyKey, u64> = LruHashMap::with_max_entries(limits::MODIFIED, 0);
 #[map]
@@ -46,6 +46,9 @@ static SUBMITTED: LruHashMap<u64, i32> = LruHashMap::with_max_entries(limits::SU
 /// The agent's own processes: their pids, 0 = none.
 #[map]
 static OWN: Array<u32> = Array::with_max_entries(limits::OWN, 0);
+/// 1 = inode-time tracepoints or functions of the VFS tell of writes: the agent says so once they are attached.
+#[map]
+static WITNESS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
 
@@ -74,8 +77,6 @@ pub mod modified {
     pub const PROVEN: u32 = 0;
     /// Nothing but the call.
     pub const SAID: u32 = 1;
-    /// The record of the open that made the file or cut it off.
-    pub const OPENED: u32 = 2;
 }
 
 /// What a call of a thread has written to.
@@ -294,20 +295,26 @@ pub fn next_sequence(ring: u8) -> u64 {
 #[inline(always)]
 pub fn was_modified(key: &ModifyKey, class: u32) -> bool {
     // SAFETY: plain data.
-    match unsafe { MODIFIED.get(key) } {
-        Some(last) => {
-            let as_it_is = last & 1 != 0 || class != class::PROTECT;
-            as_it_is && now().wrapping_sub(last >> 1) < limits::MODIFY_INTERVAL
-        }
-        None => false,
-    }
+    unsafe { MODIFIED.get(key) }.is_some_and(|last| is_told(*last, class))
 }
 
 /// It is told, as one of this class.
 #[inline(always)]
 pub fn set_modified(key: &ModifyKey, class: u32) {
-    let protected = u64::from(class == class::PROTECT);
-    let _full = MODIFIED.insert(key, now() << 1 | protected, 0);
+    let _full = MODIFIED.insert(key, told(class), 0);
+}
+
+/// Told now, as one of this class: when, ns << 1; the lowest bit: as a change of a protected place.
+#[inline(always)]
+pub fn told(class: u32) -> u64 {
+    now() << 1 | u64::from(class == class::PROTECT)
+}
+
+/// Was it told within the last second, and as a protected one if it is?
+#[inline(always)]
+pub fn is_told(told: u64, class: u32) -> bool {
+    let as_it_is = told & 1 != 0 || class != class::PROTECT;
+    as_it_is && now().wrapping_sub(told >> 1) < limits::MODIFY_INTERVAL
 }
 
 /// True once per process and call.
@@ -374,6 +381,13 @@ pub fn set_submitted(opcode: i32) {
 pub fn submitted() -> i32 {
     // SAFETY: plain data.
     unsafe { SUBMITTED.get(bpf_get_current_pid_tgid()) }.copied().unwrap_or(-1)
+}
+
+/// Do inode-time tracepoints or functions of the VFS tell of writes?
+#[inline(always)]
+pub fn has_witness() -> bool {
+    // SAFETY: a live map value; volatile, because the agent writes it.
+    WITNESS.get_ptr(0).is_some_and(|told| unsafe { told.read_volatile() } != 0)
 }
 
 /// Is it a process of the agent?

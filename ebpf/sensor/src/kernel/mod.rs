@@ -19,4 +19,6 @@ pub mod maps;
 pub mod walked;
 pub mod scratch;
 pub mod name;
+#[cfg(not(feature = "counted"))]
+pub mod opened;
 pub mod overflow;

@@ -5,6 +5,9 @@
 //! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
 //! recursion guard skips the second), and each program has its own scratch.
 
+#[cfg(not(feature = "counted"))]
+use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
@@ -95,6 +98,8 @@ pub struct Scratch {
     owner: u32,
     /// Number of the current thread's slot.
     slot: u32,
+    /// 1 = a program that may be preempted has it.
+    taken: u64,
     call: Call,
     /// What an inode-time tracepoint has told of the call; `thread` is 0 = nothing.
     pub wrote: Wrote,
@@ -145,7 +150,10 @@ pub mod owner {
     pub const EXIT: u32 = 6;
     pub const IO_URING: u32 = 7;
     pub const SIGNAL: u32 = 8;
-    pub const COUNT: u32 = 9;
+    /// Of the programs on functions of the VFS, which may be preempted by each other: see [`super::Scratch::take`].
+    pub const VFS: u32 = 9;
+    pub const VFS_BESIDE: u32 = 10;
+    pub const COUNT: u32 = 11;
 }
 
 static SHAPE_OF: [Shape; SHAPES_LEN] = SHAPES;
@@ -172,6 +180,31 @@ impl Scratch {
         let scratch = Self::begin(owner)?;
         scratch.caused_by(entry::NONE, -1);
         Some(scratch)
+    }
+
+    /// One that no other program on this CPU has, which was preempted with it: to be given back. None when two were.
+    #[cfg(not(feature = "counted"))]
+    #[inline(always)]
+    pub fn take() -> Option<&'static mut Self> {
+        for owner in [owner::VFS, owner::VFS_BESIDE] {
+            let cell = &raw mut Self::of(owner)?.taken;
+            // SAFETY: a field of a live, aligned map value.
+            let taken = unsafe {
+                atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell, 0, 1)
+            };
+            if taken.1 {
+                return Self::begin(owner);
+            }
+        }
+        None
+    }
+
+    /// After this it is another's.
+    #[cfg(not(feature = "counted"))]
+    #[inline(always)]
+    pub fn give_back(&mut self) {
+        // SAFETY: as above; volatile, because another program waits for it.
+        unsafe { core::ptr::write_volatile(&raw mut self.taken, 0) }
     }
 
     /// What the record is about was done by this call or request, and succeeded.

@@ -11,7 +11,7 @@ use graven_abi::limits::{NAME, SLOTS as MAX_SLOTS, TOUCHED};
 use graven_abi::path;
 
 use super::name;
-use super::offset::{WITNESSED, load, offset};
+use super::offset::offset;
 #[cfg(not(feature = "counted"))]
 use super::read::clear;
 use super::scratch::{Block, Scratch};
@@ -96,6 +96,12 @@ pub struct Slot {
     /// 1 = there was no room for another, whose address is `refused`.
     pub full: u32,
     pub refused: u64,
+    /// For `vfs`: 1 = no end of a call uses this up, but the end of each function.
+    pub alone: u64,
+    /// Then since when, ns.
+    pub since: u64,
+    /// The dentry of the function that ends.
+    pub ends: u64,
     /// The root of the file system on which something is kept; of several the one on which something is protected, and of
     /// overlay and its layers overlay's own.
     pub root: u64,
@@ -192,6 +198,7 @@ impl Slot {
         clear(&mut self.moving);
         clear(&mut self.outer);
         clear(&mut self.full);
+        clear(&mut self.alone);
     }
 
     /// The strictest class of what is kept.
@@ -207,11 +214,28 @@ impl Slot {
         unsafe { core::ptr::read_volatile(&raw const self.refused) }
     }
 
-    /// Is an entry of a layer of the overlay that the call changes? In the order in which inode-time tracepoints note them the
-    /// overlay's are last, and that is enough.
+    /// Is an entry of a layer of the overlay that the call changes?
     #[inline(always)]
     pub fn is_layers(&self, entry: &Touched) -> bool {
-        load(&WITNESSED) == 0 && entry.root != self.root
+        entry.root != self.root
+    }
+
+    /// The number of the last entry, if it is of the function that ends: then it is the last one no more. Numbers, as above.
+    #[inline(always)]
+    pub fn take_ended(&mut self) -> Option<u32> {
+        let last = self.count.wrapping_sub(1);
+        // SAFETY: fields of live values.
+        let (by, ends) = unsafe {
+            (
+                core::ptr::read_volatile(&raw const self.entry(last).by),
+                core::ptr::read_volatile(&raw const self.ends),
+            )
+        };
+        if self.count == 0 || by != ends {
+            return None;
+        }
+        self.count = last;
+        Some(last)
     }
 
     /// An entry by number.
