@@ -27,11 +27,18 @@ pub fn of_requests() -> Result<bool> {
     Ok(running()? >= (6, 1))
 }
 
-/// True when the kernel may skip a run of the sensor's programs because another was preempted (from 7.0 on). Before, it
-/// skips only what would enter itself, which the sensor never does, and 5.10 does not even count that: a run that is
-/// missing there is a fault of the sensor.
+/// True when the kernel may skip a run of the sensor's programs because another was preempted: from 7.0 on, and before with
+/// `preempt=full` on its command line those on functions. Else it skips only what would enter itself, which the sensor never
+/// does, and 5.10 does not even count that: a run that is missing there is a fault of the sensor.
 pub fn may_skip() -> Result<bool> {
-    Ok(running()? >= SKIPS_FROM)
+    static MAY: OnceLock<bool> = OnceLock::new();
+    if let Some(may) = MAY.get() {
+        return Ok(*may);
+    }
+    let orders = std::fs::read_to_string("/proc/cmdline")?;
+    let is_preempted = orders.split_whitespace().any(|word| word == "preempt=full");
+    let may = running()? >= SKIPS_FROM || (is_preempted && of_changes());
+    Ok(*MAY.get_or_init(|| may))
 }
 
 /// See [`may_skip`].

@@ -26,7 +26,10 @@ pub fn is_refused(suite: &str, error: &Error) -> bool {
 /// What is missing because the kernel skipped so many runs cannot be looked at. On a kernel that may skip none it is a
 /// failure.
 pub fn say_losses(runs: usize) -> Result<()> {
-    ensure!(sight::may_skip()?, "{runs} runs of the sensor's programs were skipped before Linux 7.0");
+    ensure!(
+        sight::may_skip()?,
+        "{runs} runs of the sensor's programs were skipped on a kernel that has no reason to"
+    );
     say("losses", &format!("the kernel skipped {runs} runs of the sensor's programs"));
     Ok(())
 }

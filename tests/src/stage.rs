@@ -158,7 +158,7 @@ impl Stage {
         Ok(Begin { moment, skipped })
     }
 
-    /// What is missing because the kernel skipped a program of the sensor, as kernels from 7.0 on do under load, is
+    /// What is missing because the kernel skipped a program of the sensor, as some do under load (`sight::may_skip`), is
     /// counted in the log, at least as often since the test began, and each run that was skipped excuses one thing in
     /// one test: then nothing more can be asked. A record that is there and wrong is never excused.
     pub fn or_lost(&self, begin: Begin, compared: Result<()>) -> Result<()> {

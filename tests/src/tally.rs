@@ -63,7 +63,10 @@ impl Tally {
             ensure!(told <= done.names as u64, "{told} are told of {done:?}: {tally:?}");
         }
         let skipped = whole.with_context(|| format!("of {done:?} there are {tallies:?}"))?;
-        ensure!(skipped == 0 || sight::may_skip()?, "{skipped} runs were skipped before Linux 7.0");
+        ensure!(
+            skipped == 0 || sight::may_skip()?,
+            "{skipped} runs were skipped on a kernel that has no reason to"
+        );
         let compared = match usize::try_from(lacking(&tallies, done))? {
             0 => Ok(()),
             count => Err(Missing::new(format!("of {done:?} there are {tallies:?}"), count).into()),

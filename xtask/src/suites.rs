@@ -40,12 +40,15 @@ pub(crate) struct Guest {
     /// What it may take on this machine.
     pub budget: Duration,
     pub kernel: Wanted,
+    /// Added to the kernel's command line: `preempt=full`.
+    pub append: Option<String>,
 }
 
 impl Guest {
-    /// `first_light@6.12`
+    /// `first_light@6.12`, `contention@6.12+preempt=full`
     pub(crate) fn name(&self) -> String {
-        format!("{}@{}", self.suite, self.kernel)
+        let append = self.append.iter().map(|word| format!("+{word}")).collect::<String>();
+        format!("{}@{}{append}", self.suite, self.kernel)
     }
 }
 
@@ -149,7 +152,8 @@ impl Plan {
     }
 }
 
-/// The suites on the kernels that are listed for them; `SUITE@KERNEL` asks for one of them, or for any other.
+/// The suites on the kernels that are listed for them; `SUITE@KERNEL` asks for one of them, or for any other, and
+/// `KERNEL+WORD` puts a word on its command line.
 fn guests(
     suites: &[Suite],
     kernels: &BTreeMap<String, Vec<String>>,
@@ -165,9 +169,13 @@ fn guests(
         names.extend(asked.filter(|(name, _)| *name == suite.name).map(|(_, kernel)| kernel));
         let mut seen = BTreeSet::new();
         for name in names {
-            let kernel = Wanted::parse(name)?;
-            if seen.insert(kernel) {
-                guests.push(Guest { suite: suite.name.clone(), budget: suite.budget, kernel });
+            let (series, append) = match name.split_once('+') {
+                Some((series, word)) => (series, Some(word.to_owned())),
+                None => (name, None),
+            };
+            let kernel = Wanted::parse(series)?;
+            if seen.insert((kernel, append.clone())) {
+                guests.push(Guest { suite: suite.name.clone(), budget: suite.budget, kernel, append });
             }
         }
     }
