@@ -115,6 +115,21 @@ fn what_the_kernel_lets_be_loaded_is_not_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// The first kernel on which functions of the VFS tell which inodes change; the inode-time tracepoints came with [`INODE_TIME_SINCE`].
+const FUNCTIONS: (u32, u32) = (5, 15);
+
+#[test]
+fn on_each_kernel_something_tells_which_inodes_change() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    let expected = match version(report["kernel"].as_str().unwrap_or_default())? {
+        kernel if kernel >= INODE_TIME_SINCE => "inode-time tracepoints",
+        kernel if kernel >= FUNCTIONS => "functions of the VFS",
+        _ => "nothing",
+    };
+    ensure!(report["witness"] == expected, "{expected} expected: {report:#}");
+    Ok(())
+}
+
 #[test]
 fn what_is_not_attached_says_why_and_what_is_not_seen() -> Result<()> {
     let Some(report) = report()? else { return Ok(()) };

@@ -35,6 +35,7 @@ pub(crate) fn conclude(repo: &Repo, boots: &[Boot], accept: bool) -> Result<bool
     let path = repo.root.join("ebpf/verifier.toml");
     let mut kept = read(&path)?;
     let mut good = true;
+    let mut all_there = true;
     for boot in boots.iter().filter(|boot| boot.is_good()) {
         let now = figures(&boot.output).with_context(|| format!("on {}", boot.kernel))?;
         let before = kept.get(&boot.kernel).cloned().unwrap_or_default();
@@ -45,6 +46,7 @@ pub(crate) fn conclude(repo: &Repo, boots: &[Boot], accept: bool) -> Result<bool
         for program in before.keys().filter(|program| !now.is_empty() && !now.contains_key(*program)) {
             println!("  {program:24} {:>8}  {}", "", paint(Tone::Bad, "is not loaded any more"));
             good = false;
+            all_there = false;
         }
         for (program, now) in &now {
             let judged = Row { now: *now, before: before.get(program).copied() };
@@ -58,7 +60,8 @@ pub(crate) fn conclude(repo: &Repo, boots: &[Boot], accept: bool) -> Result<bool
     if accept {
         write(&path, &kept)?;
         println!("\n{} has these figures now", repo.short(&path).display());
-        return Ok(true);
+        // A program that is refused is no figure.
+        return Ok(all_there);
     }
     Ok(good)
 }

@@ -5,6 +5,7 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use graven_abi::counter;
 use graven_abi::event::exit::Exit;
 use graven_abi::filter::class;
 use graven_abi::header::{kind, ring};
@@ -42,8 +43,9 @@ fn left_over(scratch: &mut Scratch, slot: &mut Slot) {
     if slot.moving != 0 {
         maps::moved();
     }
-    // That is left of a function whose end was skipped, which is counted: what it names may be gone for long.
+    // That is left of a function whose end was skipped: what it names may be gone for long.
     if slot.alone != 0 {
+        maps::count(counter::STATE_FULL);
         return;
     }
     for index in 0..TOUCHED as u32 {

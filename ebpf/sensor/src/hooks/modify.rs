@@ -9,8 +9,6 @@
 
 use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
-#[cfg(not(feature = "counted"))]
-use graven_abi::filter::InodeKey;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
 use graven_abi::syscalls::entry;
@@ -91,15 +89,16 @@ pub extern "C" fn record_alone(owner: u32, index: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let Some(slot) = scratch.slot() else { return 0 };
     let entry = slot.entry(index);
-    let (class, facts) = (entry.class, &entry.facts);
-    let inode = InodeKey {
-        pointer: entry.inode_number(),
-        inode: facts.inode,
-        generation: facts.generation,
-        padding: 0,
-    };
-    let key = ModifyKey { who: who(), inode, command, by: modified::PROVEN };
-    if maps::was_modified(&key, class) {
+    let class = entry.class;
+    let key = scratch.modified();
+    key.who = who();
+    key.inode.pointer = entry.inode_number();
+    key.inode.inode = entry.facts.inode;
+    key.inode.generation = entry.facts.generation;
+    key.inode.padding = 0;
+    key.command = command;
+    key.by = modified::PROVEN;
+    if maps::was_modified(key, class) {
         maps::count(counter::FOLDED);
         return 0;
     }
@@ -110,7 +109,7 @@ pub extern "C" fn record_alone(owner: u32, index: u32, command: u32) -> u32 {
         place::describe(owner, entry.inode_number(), entry.dentry);
     }
     if finish(scratch, class, command, outcome::SUCCESS) {
-        maps::set_modified(&key, class);
+        maps::set_modified(key, class);
     }
     0
 }

@@ -18,6 +18,8 @@ pub mod slot;
 pub mod maps;
 pub mod walked;
 pub mod scratch;
+#[cfg(not(feature = "counted"))]
+pub mod taken;
 pub mod name;
 #[cfg(not(feature = "counted"))]
 pub mod opened;

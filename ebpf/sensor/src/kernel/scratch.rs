@@ -3,10 +3,8 @@
 //! Layout: a cursor, room for header and fixed part, the tail. The fixed part lies directly before the
 //! tail, so that the tail begins at the same place for every kind and the record is one piece.
 //! A program is not run twice at once on a CPU (tracepoint programs run with preemption off; from 7.0 the
-//! recursion guard skips the second), and each program has its own scratch.
-
-#[cfg(not(feature = "counted"))]
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+//! recursion guard skips the second), and each program has its own scratch; those on functions of the VFS share two, see
+//! `taken`.
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::map;
@@ -18,7 +16,7 @@ use graven_abi::syscalls::op::{SHAPES, SHAPES_LEN, Shape};
 use graven_abi::syscalls::{ARGUMENTS, entry};
 use graven_abi::{overflow, path};
 
-use super::maps::Wrote;
+use super::maps::{ModifyKey, Wrote};
 use super::name;
 use super::read::{at, cast, casts, into};
 use super::slot::{self, Slot, Touched};
@@ -99,12 +97,13 @@ pub struct Scratch {
     /// Number of the current thread's slot.
     slot: u32,
     /// 1 = a program that may be preempted has it.
-    taken: u64,
+    pub(super) taken: u64,
     call: Call,
     /// What an inode-time tracepoint has told of the call; `thread` is 0 = nothing.
     pub wrote: Wrote,
     facts: path::Inode,
     overflow: overflow::Key,
+    modified: ModifyKey,
     /// The root of the file system whose names are walked; 0 = nobody can mount it.
     root: u64,
     block: LastRead,
@@ -150,7 +149,7 @@ pub mod owner {
     pub const EXIT: u32 = 6;
     pub const IO_URING: u32 = 7;
     pub const SIGNAL: u32 = 8;
-    /// Of the programs on functions of the VFS, which may be preempted by each other: see [`super::Scratch::take`].
+    /// Of the programs on functions of the VFS, which may be preempted by each other: see `kernel::taken`.
     pub const VFS: u32 = 9;
     pub const VFS_BESIDE: u32 = 10;
     pub const COUNT: u32 = 11;
@@ -180,31 +179,6 @@ impl Scratch {
         let scratch = Self::begin(owner)?;
         scratch.caused_by(entry::NONE, -1);
         Some(scratch)
-    }
-
-    /// One that no other program on this CPU has, which was preempted with it: to be given back. None when two were.
-    #[cfg(not(feature = "counted"))]
-    #[inline(always)]
-    pub fn take() -> Option<&'static mut Self> {
-        for owner in [owner::VFS, owner::VFS_BESIDE] {
-            let cell = &raw mut Self::of(owner)?.taken;
-            // SAFETY: a field of a live, aligned map value.
-            let taken = unsafe {
-                atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell, 0, 1)
-            };
-            if taken.1 {
-                return Self::begin(owner);
-            }
-        }
-        None
-    }
-
-    /// After this it is another's.
-    #[cfg(not(feature = "counted"))]
-    #[inline(always)]
-    pub fn give_back(&mut self) {
-        // SAFETY: as above; volatile, because another program waits for it.
-        unsafe { core::ptr::write_volatile(&raw mut self.taken, 0) }
     }
 
     /// What the record is about was done by this call or request, and succeeded.
@@ -279,6 +253,13 @@ impl Scratch {
     pub fn overflow(&mut self) -> &'static mut overflow::Key {
         // SAFETY: a field of a live value of this program on this CPU, and nobody else's.
         unsafe { &mut *(&raw mut self.overflow) }
+    }
+
+    /// Room for the key of a change: the stack of a long chain of calls has none.
+    #[inline(always)]
+    pub fn modified(&mut self) -> &'static mut ModifyKey {
+        // SAFETY: as above.
+        unsafe { &mut *(&raw mut self.modified) }
     }
 
     /// The call that has ended.

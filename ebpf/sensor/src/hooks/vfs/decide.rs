@@ -112,6 +112,10 @@ pub extern "C" fn tell() -> u32 {
         match &scratch {
             Some(scratch) => tell_one(scratch.owner(), last),
             None => {
+                let entry = slot.entry(last);
+                if entry.parent != 0 && maps::mark(entry.inode_number()).is_some() {
+                    maps::distrust_until_marked();
+                }
                 maps::count(counter::STATE_FULL);
                 0
             }
@@ -140,7 +144,10 @@ extern "C" fn tell_one(owner: u32, index: u32) -> u32 {
         maps::distrust_until_marked();
     }
     if entry.class == class::MUTABLE {
-        maps::count(counter::IGNORED);
+        // Of what was made its directory tells.
+        if entry.dentry != 0 {
+            maps::count(counter::IGNORED);
+        }
         return 0;
     }
     modify::record_alone(owner, index, calling(Current::get()).command)

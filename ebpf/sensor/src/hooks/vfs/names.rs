@@ -3,9 +3,11 @@
 use aya_ebpf::macros::{fentry, fexit};
 use aya_ebpf::programs::{FEntryContext, FExitContext};
 use graven_abi::limits::TOUCHED;
+use graven_abi::syscalls::op;
 
 use super::decide::tell;
 use super::note::{begin, note, note_directory, over};
+use crate::hooks::calling::calling;
 use crate::hooks::note::may_go;
 use crate::kernel::dentry::REVALIDATES;
 use crate::kernel::inode::{is_directory, is_overlay};
@@ -13,6 +15,7 @@ use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::Typed;
 use crate::kernel::slot::Slot;
+use crate::kernel::task::Current;
 
 /// vfs_unlink(idmap, dir, dentry, delegated_inode)
 #[fentry(function = "vfs_unlink")]
@@ -67,6 +70,11 @@ pub fn vfs_rename(ctx: FEntryContext) -> i32 {
 
 #[fexit(function = "vfs_rename")]
 pub fn vfs_rename_end(ctx: FExitContext) -> i32 {
+    // Where the slot knew of it the generation is odd; it may have found none, or the beginning was skipped.
+    if ctx.arg::<i32>(1) == 0 && calling(Current::get()).operation == op::NOTHING {
+        maps::moving();
+        maps::moved();
+    }
     let data = Typed(ctx.arg(0));
     ends(data.follow(offset!(renamedata_old_dentry)).0, ctx.arg(1))
 }

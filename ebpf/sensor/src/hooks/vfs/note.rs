@@ -31,7 +31,10 @@ pub fn begin() -> Option<&'static mut Slot> {
         if slot.alone == alone && (alone == 0 || !stale) {
             return Some(slot);
         }
-        // What is in it is left of a function whose end was skipped, which is counted.
+        // What is in it is left of a function whose end was skipped, or takes longer than any.
+        if slot.count != 0 {
+            maps::count(counter::STATE_FULL);
+        }
         over(slot);
     } else {
         number = Slot::open();
