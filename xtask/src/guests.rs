@@ -83,7 +83,7 @@ struct Room<'a> {
 impl Room<'_> {
     fn boot(&self, stage: &mut Stage, guest: &Guest, program: &Program) -> Result<Outcome> {
         let kernel = self.lab.kernel(guest.kernel)?;
-        let append = guest.append.clone().unwrap_or_default();
+        let append = guest.append.clone();
         let machine = Machine { limit: BOOT + guest.budget * EMULATION, append, ..self.machine.clone() };
         self.lab.boot(stage, kernel, &machine, &self.job(guest, program), &guest.name())
     }

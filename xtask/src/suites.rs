@@ -40,15 +40,15 @@ pub(crate) struct Guest {
     /// What it may take on this machine.
     pub budget: Duration,
     pub kernel: Wanted,
-    /// Added to the kernel's command line: `preempt=full`.
-    pub append: Option<String>,
+    /// Added to the kernel's command line: `preempt=full`, or nothing.
+    pub append: String,
 }
 
 impl Guest {
     /// `first_light@6.12`, `contention@6.12+preempt=full`
     pub(crate) fn name(&self) -> String {
-        let append = self.append.iter().map(|word| format!("+{word}")).collect::<String>();
-        format!("{}@{}{append}", self.suite, self.kernel)
+        let plus = if self.append.is_empty() { "" } else { "+" };
+        format!("{}@{}{plus}{}", self.suite, self.kernel, self.append)
     }
 }
 
@@ -169,13 +169,11 @@ fn guests(
         names.extend(asked.filter(|(name, _)| *name == suite.name).map(|(_, kernel)| kernel));
         let mut seen = BTreeSet::new();
         for name in names {
-            let (series, append) = match name.split_once('+') {
-                Some((series, word)) => (series, Some(word.to_owned())),
-                None => (name, None),
-            };
+            let (series, append) = name.split_once('+').unwrap_or((name, ""));
             let kernel = Wanted::parse(series)?;
-            if seen.insert((kernel, append.clone())) {
-                guests.push(Guest { suite: suite.name.clone(), budget: suite.budget, kernel, append });
+            if seen.insert((kernel, append)) {
+                let (suite, budget) = (suite.name.clone(), suite.budget);
+                guests.push(Guest { suite, budget, kernel, append: append.to_owned() });
             }
         }
     }

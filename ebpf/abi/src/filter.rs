@@ -17,6 +17,15 @@ pub struct InodeKey {
     pub padding: u32,
 }
 
+/// The place of an inode's address among so many, a power of two: Knuth's multiplicative hash, since addresses differ in
+/// their middle.
+#[must_use]
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a number below `places` is left")]
+pub const fn spread(inode: u64, places: u32) -> u32 {
+    (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - places.trailing_zeros())) as u32
+}
+
 /// A policy root, found by the address of its inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -43,10 +52,8 @@ pub mod marked {
     /// The word and the bit of an inode's address.
     #[must_use]
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "as many bits as BITS has are left")]
     pub const fn of(inode: u64) -> (u32, u64) {
-        // Knuth's multiplicative hash: addresses differ in their middle.
-        let bit = (inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS.trailing_zeros())) as u32;
+        let bit = super::spread(inode, BITS);
         (bit / 64, 1 << (bit % 64))
     }
 }

@@ -22,7 +22,7 @@ pub const TOUCHED: usize = 16;
 /// Other names of a file that are noted when one of its names goes: which one it was shows only afterwards. Beyond it
 /// the name is the directory's with the last component that the caller passed.
 pub const OTHER_NAMES: usize = 4;
-/// Threads that are in the middle of a changing call, running or waiting for a disk: 6.3 MiB, allocated at once,
+/// Threads that are in the middle of a changing call, running or waiting for a disk: 6.6 MiB, allocated at once,
 /// because memory is not to be had for certain in a tracepoint. More are reported as changes, and counted.
 pub const SLOTS: u32 = 1024;
 /// Policy roots, and the directories above them as far as there is room: a policy with more roots is refused.

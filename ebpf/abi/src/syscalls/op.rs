@@ -149,7 +149,7 @@ macro_rules! operations {
 
 /// Length of [`SHAPES`]: a power of two, so that an index can be masked.
 pub const SHAPES_LEN: usize = 128;
-/// The operations up to this one are noted by the inode-time tracepoints and used up at `sys_exit`.
+/// The operations up to this one are noted by the inode-time tracepoints, or the functions of the VFS, and used up at `sys_exit`.
 pub const LAST_NOTED: u8 = FTRUNCATE;
 /// No operation with a kind of its own.
 pub const NOTHING: u8 = 0;

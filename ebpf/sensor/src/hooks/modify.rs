@@ -1,6 +1,6 @@
 //! `modify`: an inode changed outside the operations with a kind of their own.
 //!
-//! Called from `ctime` (see there for the tracepoints) in the thread that changes the inode, so it names the
+//! Called from `ctime` or `vfs` (see there for the tracepoints and the functions) in the thread that changes the inode, so it names the
 //! writer even when the descriptor was inherited or passed; and from `sys_exit` for changes that a call made
 //! although it failed. One record per program run and inode in a second; the others are counted as folded. What writes
 //! by a descriptor and sets no time is told by its call.

@@ -7,7 +7,7 @@
 //! agent attaches [`sys_exit_classic`].
 //!
 //! Every way in is decoded, each by its own table: the 64-bit entry, the 32-bit one, x32. A successful call that
-//! no table knows is an `uncovered` record; what it changes is a `modify`, by `ctime`.
+//! no table knows is an `uncovered` record; what it changes is a `modify`, by `ctime` or `vfs`.
 
 use aya_ebpf::macros::btf_tracepoint;
 #[cfg(not(feature = "counted"))]
@@ -171,8 +171,7 @@ fn finished(scratch: &mut Scratch, operation: u8) {
     if moving != 0 {
         maps::moved();
     } else if shaken != 0 {
-        maps::moving();
-        maps::moved();
+        maps::shake();
     }
 }
 

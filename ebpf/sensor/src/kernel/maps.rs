@@ -36,7 +36,7 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT
 static SEQUENCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 #[map]
 static REFUSED: LruHashMap<ExecKey, Refusals> = LruHashMap::with_max_entries(limits::REFUSING, 0);
-/// By a part of the thread's number: the write that an inode-time tracepoint has told of, until its call ends. An array and
+/// By a part of the thread's number: the write that a tracepoint or a function has told of, until its call ends. An array and
 /// no hash: each call that writes looks here when it ends.
 #[map]
 static WROTE: Array<Wrote> = Array::with_max_entries(limits::WRITERS, 0);
@@ -73,7 +73,7 @@ pub struct ModifyKey {
 
 /// What told of a change: a proven one is not folded into one that was only said.
 pub mod modified {
-    /// The kernel: the inode's time was set.
+    /// The kernel: the inode's time was set, or a function of the VFS went about it.
     pub const PROVEN: u32 = 0;
     /// Nothing but the call.
     pub const SAID: u32 = 1;
@@ -209,8 +209,7 @@ pub fn distrust_for(time: u64) {
     if before < LOOKED {
         distrust_instead(before, now() + time);
     }
-    moving();
-    moved();
+    shake();
 }
 
 /// A policy root itself moves or goes: what stands at its place from here on has no mark until the agent has set the
@@ -245,6 +244,13 @@ pub fn moving() {
         // SAFETY: a live, aligned map value.
         add(unsafe { &raw mut (*generation).started });
     }
+}
+
+/// Whatever may have moved: no verdict that was found before is believed.
+#[inline(always)]
+pub fn shake() {
+    moving();
+    moved();
 }
 
 /// It has moved.

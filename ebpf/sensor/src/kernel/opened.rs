@@ -7,7 +7,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use graven_abi::filter::InodeKey;
+use graven_abi::filter::{InodeKey, spread};
 use graven_abi::header::ExecKey;
 use graven_abi::limits;
 
@@ -35,9 +35,7 @@ const _: () = assert!(limits::OPENED.is_power_of_two());
 
 #[inline(always)]
 fn place(inode: &InodeKey) -> Option<*mut Opened> {
-    // Knuth's multiplicative hash: addresses differ in their middle.
-    let hash = inode.pointer.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    OPENED.get_ptr_mut((hash >> (64 - limits::OPENED.trailing_zeros())) as u32)
+    OPENED.get_ptr_mut(spread(inode.pointer, limits::OPENED))
 }
 
 /// An open of this run is told, as one of this class.

@@ -99,7 +99,7 @@ pub struct Scratch {
     /// 1 = a program that may be preempted has it.
     pub(super) taken: u64,
     call: Call,
-    /// What an inode-time tracepoint has told of the call; `thread` is 0 = nothing.
+    /// What a tracepoint or a function has told of the call; `thread` is 0 = nothing.
     pub wrote: Wrote,
     facts: path::Inode,
     overflow: overflow::Key,

@@ -1,5 +1,5 @@
-//! What one system call of one thread has changed so far: filled by the inode-time tracepoints, used up
-//! by `sys_exit`.
+//! What one system call of one thread has changed so far: filled by the inode-time tracepoints or the functions of the VFS,
+//! used up by `sys_exit`; or, outside calls, by the end of each function.
 
 #[cfg(not(feature = "counted"))]
 use core::intrinsics::{AtomicOrdering, atomic_cxchg};

@@ -5,7 +5,7 @@ use graven_abi::filter::class;
 use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op;
 
-use super::note::over;
+use super::note::close;
 use crate::filter::{classify, of_content, of_mark};
 use crate::hooks::calling::{Calling, calling};
 use crate::hooks::modify;
@@ -121,10 +121,7 @@ pub extern "C" fn tell() -> u32 {
             }
         };
     }
-    if slot.count == 0 {
-        over(slot);
-        Slot::free(number);
-    }
+    close(slot, number);
     if let Some(scratch) = scratch {
         scratch.give_back();
     }

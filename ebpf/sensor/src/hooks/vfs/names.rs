@@ -6,7 +6,7 @@ use graven_abi::limits::TOUCHED;
 use graven_abi::syscalls::op;
 
 use super::decide::tell;
-use super::note::{begin, note, note_directory, over};
+use super::note::{begin, close, note, note_directory, note_made};
 use crate::hooks::calling::calling;
 use crate::hooks::note::may_go;
 use crate::kernel::dentry::REVALIDATES;
@@ -72,8 +72,7 @@ pub fn vfs_rename(ctx: FEntryContext) -> i32 {
 pub fn vfs_rename_end(ctx: FExitContext) -> i32 {
     // Where the slot knew of it the generation is odd; it may have found none, or the beginning was skipped.
     if ctx.arg::<i32>(1) == 0 && calling(Current::get()).operation == op::NOTHING {
-        maps::moving();
-        maps::moved();
+        maps::shake();
     }
     let data = Typed(ctx.arg(0));
     ends(data.follow(offset!(renamedata_old_dentry)).0, ctx.arg(1))
@@ -176,9 +175,8 @@ fn ends(dentry: *const u8, result: i32) -> i32 {
             break;
         }
     }
-    if slot.alone != 0 && slot.count == 0 {
-        over(slot);
-        Slot::free(number);
+    if slot.alone != 0 {
+        close(slot, number);
     }
     0
 }
@@ -201,8 +199,7 @@ fn made(dentry: *const u8, result: i32) -> i32 {
     }
     let Some(slot) = begin() else { return 0 };
     let dentry = Typed(dentry);
-    note_directory(slot, dentry, dentry);
-    note(slot, dentry.follow(offset!(dentry_inode)), Typed(core::ptr::null()), dentry, false);
+    note_made(slot, dentry);
     done(slot, dentry)
 }
 

@@ -51,12 +51,21 @@ pub fn begin() -> Option<&'static mut Slot> {
     Some(slot)
 }
 
-/// All functions outside a call have ended: what moved has moved.
+/// Functions outside a call have ended: what moved has moved.
 #[inline(always)]
-pub fn over(slot: &mut Slot) {
+fn over(slot: &mut Slot) {
     if slot.moving != 0 {
         slot.moving = 0;
         maps::moved();
+    }
+}
+
+/// A function outside a call has ended: with the last one the slot of this number is free again.
+#[inline(always)]
+pub fn close(slot: &mut Slot, number: u32) {
+    if slot.count == 0 {
+        over(slot);
+        Slot::free(number);
     }
 }
 
@@ -72,6 +81,13 @@ pub fn is_outer() -> bool {
 pub fn note_directory(slot: &mut Slot, dentry: Typed, by: Typed) {
     let directory = dentry.follow(offset!(dentry_parent));
     note(slot, directory.follow(offset!(dentry_inode)), directory, by, false);
+}
+
+/// A name that was made for a new inode, and the directory it lies in.
+#[inline(always)]
+pub fn note_made(slot: &mut Slot, dentry: Typed) {
+    note_directory(slot, dentry, dentry);
+    note(slot, dentry.follow(offset!(dentry_inode)), Typed(core::ptr::null()), dentry, false);
 }
 
 /// Notes an inode with the dentry that names it, unless it is there already. `by`: the dentry that the function is about.

@@ -10,7 +10,7 @@ use graven_abi::counter;
 use graven_abi::filter::class;
 use graven_abi::syscalls::op;
 
-use super::note::{begin, is_outer, note, note_directory};
+use super::note::{begin, is_outer, note_made};
 use crate::filter::classify;
 use crate::hooks::calling::{Calling, calling};
 use crate::hooks::modify;
@@ -64,8 +64,7 @@ pub fn do_dentry_open(ctx: FEntryContext) -> i32 {
         return 0;
     }
     if let Some(slot) = begin() {
-        note_directory(slot, dentry, dentry);
-        note(slot, dentry.follow(offset!(dentry_inode)), Typed(core::ptr::null()), dentry, false);
+        note_made(slot, dentry);
     }
     0
 }
