@@ -81,7 +81,10 @@ pub enum Format {
 
 /// `doctor`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0: the sensor works here. 3: it does not, and why.")]
+#[command(
+    after_help = "Each program is attached for a moment, and what it hangs on is done: SILENT is one that did not run.
+Exit code 0: the sensor works here. 1: a program does not run. 3: the sensor does not work, and why."
+)]
 pub struct Doctor {
     /// One JSON object
     #[arg(long)]

@@ -8,8 +8,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,8 @@ const MAX_FILE: u64 = 64 << 10;
 const MAX_SERVERS: usize = 16;
 /// Least spool: below it not even a few whole segments fit.
 const MIN_SPOOL: u64 = 1 << 20;
+/// More often, trying the sensor out costs what it should not; less often, it might as well not be tried out.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 /// The central log's port where the address names none.
 const DEFAULT_PORT: u16 = 7443;
 
@@ -47,6 +51,9 @@ pub struct Config {
     /// The process that talks to the network.
     #[serde(default)]
     pub ship: Ship,
+    /// How the agent tries its own sensor out.
+    #[serde(default)]
+    pub canary: Canary,
 }
 
 /// `[central]`
@@ -77,6 +84,15 @@ pub struct Ship {
     /// Name or number; a name that does not exist stands for nobody.
     #[serde(deserialize_with = "user")]
     pub user: String,
+}
+
+/// `[canary]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Canary {
+    /// How often, at a moment within this that nobody can foresee.
+    #[serde(deserialize_with = "interval")]
+    pub every: Duration,
 }
 
 /// The address of a central log.
@@ -161,6 +177,12 @@ impl Default for Ship {
     }
 }
 
+impl Default for Canary {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(300) }
+    }
+}
+
 /// Line number and full key at a byte of the text.
 fn place(text: &str, at: usize) -> (usize, Option<String>) {
     let before = text.get(..at).unwrap_or_default();
@@ -209,6 +231,19 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let bytes = size(from)?;
     (bytes >= MIN_SPOOL).then_some(bytes).ok_or_else(|| D::Error::custom("must be at least \"1MiB\""))
+}
+
+fn interval<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let seconds = text.strip_suffix('s').map(|number| (number, 1));
+    let (number, unit) = seconds.or_else(|| Some((text.strip_suffix('m')?, 60))).unwrap_or(("", 0));
+    let every =
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Duration::from_secs);
+    every.filter(|every| INTERVALS.contains(every)).ok_or_else(|| {
+        D::Error::custom(format!(
+            "\"{text}\" is not \"1s\" to \"60m\"; write a whole number and s or m, as \"5m\""
+        ))
+    })
 }
 
 fn user<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -285,17 +320,19 @@ mod tests {
         assert_eq!(config.state, Path::new("/var/lib/graven"));
         assert_eq!(config.spool, Spool { limit: 1 << 30, reserve: 256 << 20 });
         assert_eq!(config.ship.user, "graven-ship");
+        assert_eq!(config.canary.every, Duration::from_secs(300));
         assert_eq!(config.central.servers[0].to_string(), "https://central.example:7443");
     }
 
     #[test]
     fn every_documented_key_is_read() {
         let text = "state = \"/s\"\nruntime = \"/r\"\npolicy = \"/p\"\n[central]\nservers = [\"https://[::1]:1\", \
-                    \"https://b:2\"]\n[spool]\nlimit = \"2MiB\"\nreserve = \"0KiB\"\n[ship]\nuser = \"1000\"\n";
+                    \"https://b:2\"]\n[spool]\nlimit = \"2MiB\"\nreserve = \"0KiB\"\n[ship]\nuser = \"1000\"\n[canary]\nevery = \"2m\"\n";
         let config = parse(text).unwrap();
         assert_eq!(config.central.servers[0], Server { host: "::1".into(), port: 1 });
         assert_eq!(config.central.servers[0].to_string(), "https://[::1]:1");
         assert_eq!(config.spool, Spool { limit: 2 << 20, reserve: 0 });
+        assert_eq!(config.canary.every, Duration::from_secs(120));
         assert_eq!((config.keys(), config.ship.user.as_str()), (PathBuf::from("/s/keys"), "1000"));
     }
 
@@ -313,6 +350,9 @@ mod tests {
             ("[spool]\nlimit = \"1KiB\"\n", "line 4, spool.limit: must be at least \"1MiB\""),
             ("[spool]\nreserve = 5\n", "line 4, spool.reserve: invalid type: integer `5`, expected a string"),
             ("[ship]\nuser = \"root\"\n", "line 4, ship.user: must be a user other than root"),
+            ("[canary]\nevery = \"5\"\n", "line 4, canary.every: \"5\" is not \"1s\" to \"60m\""),
+            ("[canary]\nevery = \"2h\"\n", "as \"5m\""),
+            ("[canary]\nevery = \"0s\"\n", "is not \"1s\" to \"60m\""),
             ("[ship]\nuser = \"0\"\n", "line 4, ship.user: must be a user other than root"),
         ] {
             let error = parse(&format!("{LEAST}{text}")).unwrap_err();

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::canary::Canary;
+use crate::exit;
 use crate::sensor::{Hook, Sensor, Witness};
+use crate::vigil::{Heard, SILENT, sing};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
 const UNSEEN: [&str; 9] = [
@@ -17,7 +21,7 @@ const UNSEEN: [&str; 9] = [
     "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
     "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
-    "BPF maps that others change, and programs attached other than by bpf(2)",
+    "who changes maps of BPF programs, other than the sensor's own, and programs attached other than by bpf(2)",
 ];
 
 /// Likewise, where inode-time tracepoints tell which inodes change.
@@ -56,6 +60,10 @@ pub struct Report {
     preemption: String,
     lsm: String,
     hooks: Vec<(Hook, Option<u32>)>,
+    heard: Heard,
+    /// Why nothing was heard.
+    deaf: Option<String>,
+    open: Vec<String>,
     witness: Witness,
 }
 
@@ -63,7 +71,16 @@ pub struct Report {
 pub fn examine() -> Result<Report, crate::sensor::SensorError> {
     let mut sensor = Sensor::load()?;
     sensor.attach()?;
+    let (heard, deaf) = match sing(&sensor, &Canary::new(vec![folder()])) {
+        Ok((heard, _child)) => (heard, None),
+        Err(error) => (Heard::new(), Some(exit::in_one_line(&error))),
+    };
+    // It is empty, unless somebody else put something there.
+    let _removed = fs::remove_dir(folder());
     Ok(Report {
+        heard,
+        deaf,
+        open: sensor.open_maps().to_vec(),
         kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
         preemption: preemption(),
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
@@ -72,8 +89,13 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
     })
 }
 
+/// For the canary: of this process alone.
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("graven-doctor-{}", std::process::id()))
+}
+
 /// The preemption model as far as the kernel tells it without debugfs.
-fn preemption() -> String {
+pub fn preemption() -> String {
     let version = first_line("/proc/version").unwrap_or_default();
     let word = ["PREEMPT_DYNAMIC", "PREEMPT_RT", "PREEMPT_LAZY", "PREEMPT"]
         .iter()
@@ -90,13 +112,26 @@ fn first_line(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()?.lines().next().map(str::to_owned)
 }
 
+/// Functions of the kernel call nothing while this is off (`ftrace_enable_sysctl`).
+fn remedy() -> &'static str {
+    match first_line("/proc/sys/kernel/ftrace_enabled").as_deref() {
+        Some("0") => ": turn it on, sysctl kernel.ftrace_enabled=1",
+        _ => "",
+    }
+}
+
 impl Report {
+    /// Is a program attached that does not run?
+    pub fn is_silent(&self) -> bool {
+        self.heard.values().any(|heard| !heard)
+    }
+
     /// For programs.
     pub fn json(&self) -> Value {
         let hooks: Vec<Value> = self
             .hooks
             .iter()
-            .map(|(hook, verified)| json!({"name": hook.name, "program": hook.program, "attached": hook.refused.is_none(), "reason": hook.refused, "remark": hook.remark, "without_it": hook.without, "verified": verified}))
+            .map(|(hook, verified)| json!({"name": hook.name, "program": hook.program, "attached": hook.refused.is_none(), "reason": hook.refused, "remark": hook.remark, "without_it": hook.without, "verified": verified, "canary": self.heard.get(hook.name).map(|ran| if *ran { "ran" } else { "silent" })}))
             .collect();
         json!({
             "mode": "syscall",
@@ -104,6 +139,8 @@ impl Report {
             "preemption": self.preemption,
             "lsm": self.lsm,
             "hooks": hooks,
+            "canary_failed": self.deaf,
+            "open_maps": self.open,
             "witness": self.witness.name(),
             "witnessed": self.witness.is_there(),
             "unseen": unseen(self.witness),
@@ -118,9 +155,25 @@ impl Report {
         writeln!(out, "lsm         {}", self.lsm)?;
         writeln!(out, "\nhooks")?;
         for (hook, _) in &self.hooks {
+            let heard = self.heard.get(hook.name);
             match &hook.refused {
-                None if hook.program == hook.name => writeln!(out, "  attached  {}", hook.name)?,
-                None => writeln!(out, "  attached  {} ({})", hook.name, hook.program)?,
+                None if heard == Some(&false) => {
+                    writeln!(
+                        out,
+                        "  SILENT    {}: {}{}\n            not seen: {}",
+                        hook.name,
+                        SILENT,
+                        remedy(),
+                        hook.without
+                    )?;
+                }
+                None => {
+                    // Attached it is in either case.
+                    let state = if heard.is_some() { "runs    " } else { "attached" };
+                    let program = Some(hook.program).filter(|program| *program != hook.name);
+                    let program = program.map(|program| format!(" ({program})")).unwrap_or_default();
+                    writeln!(out, "  {state}  {}{program}", hook.name)?;
+                }
                 Some(why) => {
                     writeln!(out, "  MISSING   {}: {why}\n            not seen: {}", hook.name, hook.without)?
                 }
@@ -128,6 +181,12 @@ impl Report {
             if let Some(remark) = &hook.remark {
                 writeln!(out, "            {remark}")?;
             }
+        }
+        if let Some(why) = &self.deaf {
+            writeln!(out, "whether they run is not known: {why}")?;
+        }
+        for map in &self.open {
+            writeln!(out, "the map {map} is not frozen: others with the rights can change it unseen")?;
         }
         writeln!(out, "\nnot seen in this mode on this kernel")?;
         unseen(self.witness).iter().try_for_each(|line| writeln!(out, "  - {line}"))

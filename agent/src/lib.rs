@@ -14,10 +14,12 @@ pub mod ship;
 mod quick;
 pub mod pipeline;
 pub mod roots;
+pub mod vigil;
 pub mod watch;
 pub mod observe;
 pub mod doctor;
 
+pub mod canary;
 pub mod cli;
 pub mod config;
 pub mod context;

@@ -9,11 +9,14 @@ use graven_agent::cli::{Cli, Command, PolicyCommand};
 use graven_agent::config::Config;
 use graven_agent::{doctor, exit, observe, policy, ship, watch};
 
+/// Exit code of a command that worked and found something.
+const FINDINGS: u8 = 1;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_standard_error();
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("graven-agent: {}", exit::sentence(&error));
             exit::code(&error)
@@ -21,21 +24,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(arguments) => watch::run(&Config::load(&arguments.config)?),
-        Command::Observe(arguments) => observe::observe(&arguments),
+        Command::Run(arguments) => watch::run(&Config::load(&arguments.config)?)?,
+        Command::Observe(arguments) => observe::observe(&arguments)?,
         Command::Doctor(arguments) => {
             let report = doctor::examine()?;
             match arguments.json {
                 true => writeln!(io::stdout(), "{}", report.json())?,
                 false => report.write(&mut io::stdout())?,
             }
-            Ok(())
+            if report.is_silent() {
+                return Ok(ExitCode::from(FINDINGS));
+            }
         }
         Command::Policy(PolicyCommand::Check { file, json }) => {
             let policy = policy::Policy::load(&file, graven_record::v1::Trust::Explicit)?;
-            report_policy(&policy, json)
+            report_policy(&policy, json)?;
         }
         Command::Enrol(arguments) => {
             let config = Config::load(&arguments.config)?;
@@ -43,10 +48,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             let enrolled =
                 ship::enrol(&config, &arguments.server, &arguments.token, &hostname, arguments.force)?;
             println!("enrolled as {} in group {}", enrolled.host, enrolled.group);
-            Ok(())
         }
-        Command::Ship => Ok(ship::run_process()?),
+        Command::Ship => ship::run_process()?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn report_policy(policy: &policy::Policy, json: bool) -> anyhow::Result<()> {

@@ -6,13 +6,14 @@
 //! [`Pipeline`] is the part without I/O of its own; [`collect`] is the thread that feeds it from the rings;
 //! `watch` and `observe` put a sink behind it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use graven_record::v1::Decision;
 use graven_record::v1::record::Event;
+use graven_record::v1::{Decision, Process};
 
 use crate::attribute::{Attribution, Host, ThisHost};
 use crate::decode::{self, DecodeError, decode};
@@ -25,12 +26,16 @@ const PIECES: usize = 32;
 /// Bytes of records in a piece, and at most a record more: 8 MiB wait at most.
 const PIECE: usize = 256 << 10;
 
+/// Programs of the agent's own whose beginning may be on its way: two for each round that found something.
+const EXPECTED: usize = 8;
+
 /// From bytes to verdicts.
 #[derive(Debug)]
 pub struct Pipeline<H: Host = ThisHost> {
     attribution: Attribution<H>,
     policy: Policy,
     refusals: Refusals,
+    expected: VecDeque<u32>,
     ignored: u64,
     undecodable: u64,
 }
@@ -38,14 +43,26 @@ pub struct Pipeline<H: Host = ThisHost> {
 impl<H: Host> Pipeline<H> {
     /// The stages with their state.
     pub fn new(attribution: Attribution<H>, policy: Policy) -> Self {
-        Self { attribution, policy, refusals: Refusals::default(), ignored: 0, undecodable: 0 }
+        let (refusals, expected) = (Refusals::default(), VecDeque::new());
+        Self { attribution, policy, refusals, expected, ignored: 0, undecodable: 0 }
+    }
+
+    /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins is counted and
+    /// no record.
+    pub fn expect(&mut self, pid: u32) {
+        self.expected.truncate(EXPECTED - 1);
+        self.expected.push_front(pid);
     }
 
     /// One record through decode, attribute and policy. None for what only feeds the process table.
     pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
-        let judged = judge(&self.policy, attributed);
+        let mut judged = judge(&self.policy, attributed);
+        if let Some(place) = self.expected.iter().position(|pid| is_own_child(&judged, *pid)) {
+            self.expected.remove(place);
+            judged.record.verdict = Some(policy::expected());
+        }
         self.remember(&judged);
         if is_ignored(&judged) {
             return Ok(Some(judged));
@@ -106,6 +123,16 @@ impl<H: Host> Pipeline<H> {
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
+}
+
+/// Does a program begin in this process, which this one has started?
+fn is_own_child(judged: &Judged, pid: u32) -> bool {
+    let pid_of = |process: &Process| process.id.as_ref().map(|id| id.pid);
+    let subject = judged.record.subject.as_ref();
+    let its = subject.and_then(|subject| subject.process.as_ref()).and_then(pid_of);
+    let parent = subject.and_then(|subject| subject.ancestors.first()).and_then(pid_of);
+    let begins = matches!(judged.record.event, Some(Event::Exec(_)));
+    begins && its == Some(pid) && parent == Some(std::process::id())
 }
 
 /// Did the policy say that this is not worth a record?

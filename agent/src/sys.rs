@@ -3,9 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io_uring::{
+    IORING_OFF_SQ_RING, IoringEnterFlags, io_uring_enter, io_uring_params, io_uring_setup,
+};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The first descriptor that is no standard stream.
 const FIRST_OWN: RawFd = 3;
@@ -54,6 +58,47 @@ pub(crate) fn give_back_memory() {
     }
     // SAFETY: it touches nothing that is in use, and locks what it walks.
     let _gave = unsafe { malloc_trim(0) };
+}
+
+/// From here on only programs change the map (BPF_MAP_FREEZE, bpf(2)).
+pub(crate) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    unsafe extern "C" {
+        fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+    }
+    #[cfg(target_arch = "x86_64")]
+    const SYS_BPF: std::ffi::c_long = 321;
+    const BPF_MAP_FREEZE: std::ffi::c_int = 22;
+    // The beginning of `union bpf_attr`: the rest is zero (bpf_check_uarg_tail_zero).
+    let attributes = [map.as_raw_fd()];
+    // SAFETY: the kernel reads as many bytes as it is told, which are the array's, and keeps no pointer to them.
+    match unsafe { syscall(SYS_BPF, BPF_MAP_FREEZE, attributes.as_ptr(), size_of_val(&attributes)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Hands io_uring one request that does nothing. The entry is as the kernel made it, all zero: IORING_OP_NOP.
+pub(crate) fn request_nothing() -> io::Result<()> {
+    let mut parameters = io_uring_params::default();
+    // SAFETY: the parameters ask for nothing but a ring of one entry.
+    let ring = unsafe { io_uring_setup(1, &mut parameters) }?;
+    let tail = parameters.sq_off.tail as usize;
+    let length = tail + size_of::<u32>();
+    // SAFETY: a mapping at a place of the kernel's choice.
+    let mapped = unsafe {
+        let (access, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        mmap(std::ptr::null_mut(), length, access, shared, &ring, IORING_OFF_SQ_RING)
+    }?;
+    // SAFETY: a number of the kernel's at this place of the mapping, aligned; it is read when `io_uring_enter` is called.
+    unsafe { mapped.cast::<u8>().add(tail).cast::<u32>().write_volatile(1) };
+    // SAFETY: it takes the one entry, which names no memory.
+    let entered = unsafe { io_uring_enter(&ring, 1, 0, IoringEnterFlags::empty()) };
+    // SAFETY: the mapping made above, of which nothing is in use any more.
+    unsafe { munmap(mapped, length) }?;
+    match entered? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
 }
 
 /// One that was closed since it was listed needs nothing.

@@ -17,8 +17,9 @@ use graven_record::v1::{self, Counters};
 use sha2::{Digest, Sha256};
 
 use crate::attribute::{Attribution, Found, walk};
+use crate::canary::Canary;
 use crate::config::Config;
-use crate::doctor::unseen;
+use crate::doctor::{preemption, unseen};
 use crate::health::Health;
 use crate::lock::Lock;
 use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
@@ -26,9 +27,10 @@ use crate::policy::{self, Policy};
 use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{Raw, Sensor, SensorError, Witness};
+use crate::sensor::{OBJECT, Raw, Sensor, SensorError, Witness};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
+use crate::vigil::{Seen, Vigil};
 use crate::{context, exit, sandbox, signal, sys};
 
 /// How often counters, clocks and roots are looked at.
@@ -79,6 +81,7 @@ struct Watch {
     spool: Spool,
     shipper: Shipper,
     health: Health,
+    vigil: Vigil,
     roots: Roots,
     /// Records sealed into the spool, of this run.
     stored: u64,
@@ -120,7 +123,8 @@ impl Watch {
         };
         let sealer = Sealer::open(opening, Now::read())?;
         let mut sensor = Sensor::load()?;
-        let mut roots = Roots::new(vec![config.spool_folder()], false);
+        let canary = Canary::new(vec![config.runtime.join("canary"), config.state.join("canary")]);
+        let mut roots = Roots::new([vec![config.spool_folder()], canary.folders()].concat(), false);
         roots.mark(&policy, &mut sensor)?;
         let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
         sensor.attach()?;
@@ -145,6 +149,7 @@ impl Watch {
             spool,
             shipper,
             health: Health::default(),
+            vigil: Vigil::new(canary, config.canary.every, Now::read()),
             roots,
             stored: 0,
             looked: 0,
@@ -157,8 +162,11 @@ impl Watch {
             links,
         };
         watch.guard()?;
+        let mut seen = Seen::default();
+        watch.vigil.round(&mut watch.sensor, Now::read(), &mut seen);
         let start = watch.start_record(seeded);
         watch.own_record(Event::Start(start));
+        watch.tell(seen);
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
         watch.write(true);
         sys::give_back_memory();
@@ -168,7 +176,10 @@ impl Watch {
     fn start_record(&self, seeded: u64) -> v1::Start {
         let hooks = self.sensor.hooks();
         let missing = hooks.iter().filter(|hook| hook.refused.is_some());
-        let unseen = unseen(self.sensor.witness()).into_iter().chain(missing.map(|hook| hook.without));
+        let witness = self.sensor.witness();
+        let unseen = unseen(witness).into_iter().chain(missing.map(|hook| hook.without)).map(str::to_owned);
+        let open =
+            self.sensor.open_maps().iter().map(|map| format!("who changes the map {map}: it is not frozen"));
         v1::Start {
             hooks: hooks
                 .iter()
@@ -176,12 +187,22 @@ impl Watch {
                     name: hook.name.to_owned(),
                     attached: hook.refused.is_none(),
                     reason: hook.refused.clone().unwrap_or_default(),
+                    canary: heard(self.vigil.heard(hook.name)).into(),
                 })
                 .collect(),
-            uncovered: unseen.map(str::to_owned).collect(),
+            uncovered: unseen.chain(open).collect(),
             agent_hash: own_hash(),
             processes_seeded: seeded,
+            witness: witness.name().to_owned(),
+            preemption: preemption(),
+            sensor_hash: Sha256::digest(OBJECT).to_vec(),
         }
+    }
+
+    /// What the vigil has found.
+    fn tell(&mut self, seen: Seen) {
+        seen.children.into_iter().for_each(|pid| self.pipeline.expect(pid));
+        seen.events.into_iter().for_each(|event| self.own_record(event));
     }
 
     /// What the walk over the protected places has found since the last look.
@@ -238,6 +259,8 @@ impl Watch {
             let now = Now::read();
             if now.boot >= self.looked.saturating_add(LOOK) {
                 self.looked = now.boot;
+                let seen = self.vigil.look(&mut self.sensor, now);
+                self.tell(seen);
                 self.look(now);
             }
             self.write(false);
@@ -471,6 +494,14 @@ impl Repeated {
 fn lost_here(lost: &Losses) -> u64 {
     let here = [LossKind::Undecodable, LossKind::Spool, LossKind::Queue];
     here.into_iter().map(|kind| lost[kind as usize]).sum()
+}
+
+fn heard(heard: Option<bool>) -> v1::Canary {
+    match heard {
+        Some(true) => v1::Canary::Ran,
+        Some(false) => v1::Canary::Silent,
+        None => v1::Canary::Unspecified,
+    }
 }
 
 /// SHA-256 of the running binary; empty when it cannot be read, which the record then shows.

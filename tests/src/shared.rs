@@ -17,10 +17,19 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Runs one test on the suite's stage. It is taken down after the last test.
 pub fn on_stage(suite: &str, test: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+    on_stage_by(suite, Stage::start, test)
+}
+
+/// The same on one that is started so.
+pub fn on_stage_by(
+    suite: &str,
+    start: fn(&str) -> Result<Stage>,
+    test: impl FnOnce(&Stage) -> Result<()>,
+) -> Result<()> {
     if skip::needs_root(suite) {
         return Ok(());
     }
-    let stage = match stage(suite) {
+    let stage = match stage(suite, start) {
         Err(error) if skip::is_refused(suite, &error) => return Ok(()),
         stage => stage?,
     };
@@ -39,8 +48,8 @@ impl Drop for Unfinished {
     }
 }
 
-fn stage(suite: &str) -> Result<Arc<Stage>> {
-    let kept = STAGE.get_or_init(|| match Stage::start(suite) {
+fn stage(suite: &str, start: fn(&str) -> Result<Stage>) -> Result<Arc<Stage>> {
+    let kept = STAGE.get_or_init(|| match start(suite) {
         Ok(stage) => {
             at_exit(take_down);
             Ok(Mutex::new(Some(Arc::new(stage))))

@@ -65,15 +65,20 @@ impl Stage {
 
     /// The same with more protected directories.
     pub fn guarding(name: &str, more: &[&Path]) -> Result<Self> {
-        Self::set_up(name, more, &[])
+        Self::set_up(name, more, &[], "")
+    }
+
+    /// The same with more at the end of the agent's configuration.
+    pub fn configured(name: &str, configuration: &str) -> Result<Self> {
+        Self::set_up(name, &[], &[], configuration)
     }
 
     /// The same with mutable directories below the protected one, which are made.
     pub fn excepting(name: &str, mutable: &[&str]) -> Result<Self> {
-        Self::set_up(name, &[], mutable)
+        Self::set_up(name, &[], mutable, "")
     }
 
-    fn set_up(name: &str, more: &[&Path], mutable: &[&str]) -> Result<Self> {
+    fn set_up(name: &str, more: &[&Path], mutable: &[&str], configuration: &str) -> Result<Self> {
         let place = Place::new(name)?;
         let watched = protected(&place)?;
         let memory = match Ground::at(place.path()) != Ground::Tmpfs
@@ -92,6 +97,7 @@ impl Stage {
         let mutable: Vec<&Path> = mutable.iter().map(PathBuf::as_path).collect();
         let policy = agent::policy_but(&roots, &mutable);
         let agent = Agent::prepare(&place.join("agent"), &central.url(), &policy)?;
+        agent.configure(&central.url(), configuration)?;
         let (fences, excuses) = (AtomicU64::new(0), Mutex::default());
         let mut stage = Self { central, agent, watched, memory, fences, excuses, place };
         stage.agent.enrol(&stage.central)?;

@@ -130,6 +130,24 @@ fn on_each_kernel_something_tells_which_inodes_change() -> Result<()> {
     Ok(())
 }
 
+/// What is attached runs when what it hangs on is done. The last are gone through only on file systems that this one may
+/// not be.
+const BY_KIND: [&str; 5] =
+    ["file_update_time", "file_modified", "kiocb_modified", "ctime_ns_xchg", "ctime_xchg_skip"];
+
+#[test]
+fn what_is_attached_runs() -> Result<()> {
+    let Some(report) = report()? else { return Ok(()) };
+    ensure!(report["canary_failed"].is_null(), "{report:#}");
+    ensure!(report["open_maps"] == Value::Array(Vec::new()), "{report:#}");
+    for hook in hooks(report)?.iter().filter(|hook| hook["attached"] == true) {
+        let name = hook["name"].as_str().unwrap_or_default();
+        let untried = hook["canary"].is_null() && BY_KIND.contains(&name);
+        ensure!(hook["canary"] == "ran" || untried, "{hook}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_not_attached_says_why_and_what_is_not_seen() -> Result<()> {
     let Some(report) = report()? else { return Ok(()) };

@@ -1,8 +1,10 @@
 //! The logger's own condition: what it lost, and whether its clock can be trusted.
 //!
-//! In: the sensor's counters, the programs' skip counters and both clocks, once a second. Out: what is new
-//! since the last look. Always: a counter that grows is said once, with its kind and hook. Never: reads
+//! In: the sensor's counters, the programs' skip counters and both clocks, once a second; how often each program ran. Out:
+//! what is new since the last look, and which programs stayed silent. Always: a counter that grows is said once, with its kind and hook. Never: reads
 //! anything itself. A counter that goes back (a new sensor) counts from zero.
+
+mod silence;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,8 @@ use graven_record::frame::LossKind;
 
 use crate::seal::Now;
 use crate::sensor::Counters;
+
+pub use silence::silent;
 
 /// The wall clock drifts and is slewed; what moves more than this within a second was stepped, ns.
 const STEP: i64 = 500_000_000;

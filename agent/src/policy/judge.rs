@@ -41,6 +41,11 @@ pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
     Judged { record: Box::new(record), lane: Lane::Protected, private: Vec::new() }
 }
 
+/// What the agent itself does to try its sensor out.
+pub fn expected() -> Verdict {
+    verdict(Decision::Ignore, Severity::Info, "", "the agent tries its sensor out".to_owned())
+}
+
 /// A name is not everything: what the kernel found to be a protected inode is never ignored, wherever its name
 /// lies (a directory that was moved away, another hard link, a layer of an overlay); and a name that only the
 /// caller gave may lead anywhere.
@@ -238,6 +243,15 @@ fn decide_own(policy: &Policy, event: &Event) -> Verdict {
             }
             None => log("", ""),
         },
+        Event::ProbeSilent(silent) => {
+            let again = if silent.attached_again { "it is attached again" } else { "it is still off" };
+            let reason = format!("a program of the sensor was off its hook: {again}");
+            verdict(Decision::Alert, Severity::Critical, "", reason)
+        }
+        Event::MapChanged(_) => {
+            let reason = "somebody else wrote into a map of the sensor".to_owned();
+            verdict(Decision::Alert, Severity::Critical, "", reason)
+        }
         Event::Uncovered(_) => log("", "what this process does from here on is not decoded"),
         _ => log("", ""),
     }
@@ -536,6 +550,16 @@ severity = "low"
         assert_eq!(say(&own(&policy, 1, Event::Start(v1::Start::default()))), "log info [] protected");
         assert_eq!(said(Event::Uncovered(v1::Uncovered::default())), "log info [] protected");
         assert_eq!(own(&policy, 1, Event::Stop(v1::Stop::default())).record.subject, None);
+    }
+
+    #[test]
+    fn what_is_done_to_the_sensor_is_critical_whatever_the_policy_says() {
+        let learn = policy_of(&POLICY.replace("version = \"1\"", "version = \"1\"\nmode = \"learn\""));
+        for event in
+            [Event::ProbeSilent(v1::ProbeSilent::default()), Event::MapChanged(v1::MapChanged::default())]
+        {
+            assert_eq!(say(&own(&learn, 1, event)), "alert critical [] protected");
+        }
     }
 
     #[test]

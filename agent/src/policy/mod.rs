@@ -51,7 +51,7 @@ use sha2::{Digest, Sha256};
 pub use document::Mode;
 pub use fold::Refusals;
 pub use host::{Host, ThisHost};
-pub use judge::{judge, own};
+pub use judge::{expected, judge, own};
 pub use marks::{Mark, MarkClass};
 pub use problem::{PolicyError, Problem};
 

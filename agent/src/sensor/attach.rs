@@ -1,21 +1,16 @@
 //! Loads the programs and attaches them, in the order of `wanted`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 
-use aya::programs::fentry::FEntryLink;
-use aya::programs::fexit::FExitLink;
-use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::trace_point::TracePointLink;
-use aya::programs::{
-    BtfTracePoint, FEntry, FExit, Program, ProgramError, ProgramFd, RawTracePoint, TracePoint,
-};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use zerocopy::IntoBytes;
 
 use super::SensorError;
 use super::cast::{self, Cast};
+use super::links::Link;
 use super::offsets::{self, Known};
+use super::runs::fd;
 use super::wanted::{FUNCTIONS, On, Required, UNSKIPPED_FROM, Version, all, programs};
 
 /// One program.
@@ -176,7 +171,7 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     None
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, SensorError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, SensorError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
@@ -184,7 +179,7 @@ where
     program.try_into().map_err(|source| program_error(name, source))
 }
 
-fn program_error(name: &'static str, source: ProgramError) -> SensorError {
+pub(super) fn program_error(name: &'static str, source: ProgramError) -> SensorError {
     match errno(&source) {
         Some(code) if code == rustix::io::Errno::PERM.raw_os_error() => SensorError::Refused {
             operation: format!("loading program {name}"),
@@ -192,28 +187,6 @@ fn program_error(name: &'static str, source: ProgramError) -> SensorError {
         },
         _ => SensorError::Program { name, source: Box::new(source) },
     }
-}
-
-/// What keeps a program attached.
-#[derive(Debug)]
-pub(super) enum Link {
-    Btf {
-        _link: BtfTracePointLink,
-    },
-    Classic {
-        _link: TracePointLink,
-    },
-    Begin {
-        _link: FEntryLink,
-    },
-    End {
-        _link: FExitLink,
-    },
-    /// Let go in this order.
-    Around {
-        _begin: FEntryLink,
-        _end: FExitLink,
-    },
 }
 
 /// Attaches all; what is not required may be refused, with the reason kept.
@@ -234,7 +207,7 @@ pub(super) fn attach(
     let mut links = Vec::new();
     for (wanted, loaded) in chosen {
         let mut remark = None;
-        let attached = loaded.and_then(|(name, on)| Ok((name, attach_one(ebpf, name, on)?)));
+        let attached = loaded.and_then(|(name, on)| Ok((name, Link::new(ebpf, wanted.name, name, on)?)));
         let attached = match attached {
             Err(error) if wanted.name == "sys_exit" && kernel >= UNSKIPPED_FROM => {
                 remark = Some(format!(
@@ -243,7 +216,7 @@ pub(super) fn attach(
                 ));
                 // The same code as the other's, which the kernel took.
                 load_one(ebpf, &btf, "sys_exit", On::Btf)?;
-                attach_one(ebpf, "sys_exit", On::Btf).map(|link| ("sys_exit", link))
+                Link::new(ebpf, wanted.name, "sys_exit", On::Btf).map(|link| ("sys_exit", link))
             }
             attached => attached,
         };
@@ -264,10 +237,10 @@ pub(super) fn attach(
 /// The functions are used together or not at all: what one that is missing does to an overlay would be taken for what the
 /// others see of its layers.
 fn together(hooks: &mut [Hook], links: &mut Vec<Link>) {
-    let missing = hooks.iter().find(|hook| is_function(hook) && hook.refused.is_some());
+    let missing = hooks.iter().find(|hook| is_function(hook.name) && hook.refused.is_some());
     let Some(missing) = missing.map(|hook| hook.name) else { return };
-    links.retain(|link| matches!(link, Link::Btf { .. } | Link::Classic { .. }));
-    for hook in hooks.iter_mut().filter(|hook| is_function(hook) && hook.refused.is_none()) {
+    links.retain(|link| !is_function(link.hook));
+    for hook in hooks.iter_mut().filter(|hook| is_function(hook.name) && hook.refused.is_none()) {
         hook.refused = Some(format!("it is used together with {missing} only"));
     }
 }
@@ -316,44 +289,8 @@ fn load_one(ebpf: &mut Ebpf, btf: &Btf, name: &'static str, on: On) -> Result<()
     }
 }
 
-fn attach_one(ebpf: &mut Ebpf, name: &'static str, on: On) -> Result<Link, SensorError> {
-    match on {
-        On::Btf => {
-            let program: &mut BtfTracePoint = program(ebpf, name)?;
-            let link = program.attach().map_err(|source| program_error(name, source))?;
-            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
-            Ok(Link::Btf { _link: link })
-        }
-        On::Classic(category, tracepoint) => {
-            let program: &mut TracePoint = program(ebpf, name)?;
-            let link = program.attach(category, tracepoint).map_err(|source| program_error(name, source))?;
-            let link = program.take_link(link).map_err(|source| program_error(name, source))?;
-            Ok(Link::Classic { _link: link })
-        }
-        On::Begin(_) => Ok(Link::Begin { _link: attach_begin(ebpf, name)? }),
-        On::End(_) => Ok(Link::End { _link: attach_end(ebpf, name)? }),
-        On::Around(_, end) => {
-            // What the beginning notes the end may have to take back.
-            let end = attach_end(ebpf, end)?;
-            Ok(Link::Around { _begin: attach_begin(ebpf, name)?, _end: end })
-        }
-    }
-}
-
-fn attach_begin(ebpf: &mut Ebpf, name: &'static str) -> Result<FEntryLink, SensorError> {
-    let program: &mut FEntry = program(ebpf, name)?;
-    let link = program.attach().map_err(|source| program_error(name, source))?;
-    program.take_link(link).map_err(|source| program_error(name, source))
-}
-
-fn attach_end(ebpf: &mut Ebpf, name: &'static str) -> Result<FExitLink, SensorError> {
-    let program: &mut FExit = program(ebpf, name)?;
-    let link = program.attach().map_err(|source| program_error(name, source))?;
-    program.take_link(link).map_err(|source| program_error(name, source))
-}
-
 /// An error with its causes, in one line.
-fn reason(error: &dyn std::error::Error) -> String {
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(this) = cause {
@@ -363,46 +300,9 @@ fn reason(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `recursion_misses` from the fdinfo of each attached program (bpf_prog_show_fdinfo).
-pub(super) fn skipped(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<(&'static str, u64)> {
-    let of = |hook: &Hook| {
-        let misses = programs_of(hook).filter_map(|program| misses(ebpf.program(program)?));
-        misses.reduce(u64::saturating_add).map(|sum| (hook.name, sum))
-    };
-    hooks.iter().filter(|hook| hook.refused.is_none()).filter_map(of).collect()
-}
-
 /// Is it one of the functions that say which inodes a call changes?
-pub(super) fn is_function(hook: &Hook) -> bool {
-    FUNCTIONS.iter().any(|wanted| wanted.name == hook.name)
-}
-
-/// Its program, and the one that hangs on the same function's end.
-fn programs_of(hook: &Hook) -> impl Iterator<Item = &'static str> {
-    let around = FUNCTIONS.iter().flat_map(|wanted| wanted.programs).find(|(name, _)| *name == hook.program);
-    let end = match around {
-        Some((_, On::Around(_, end))) => Some(*end),
-        _ => None,
-    };
-    std::iter::once(hook.program).chain(end)
-}
-
-/// Of a program that is loaded.
-fn fd(program: &Program) -> Option<&ProgramFd> {
-    match program {
-        Program::BtfTracePoint(program) => program.fd().ok(),
-        Program::TracePoint(program) => program.fd().ok(),
-        Program::FEntry(program) => program.fd().ok(),
-        Program::FExit(program) => program.fd().ok(),
-        _ => None,
-    }
-}
-
-fn misses(program: &Program) -> Option<u64> {
-    let fd = fd(program)?.as_fd().as_raw_fd();
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    let misses = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-    misses.trim().parse().ok()
+pub(super) fn is_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|wanted| wanted.name == name)
 }
 
 /// Instructions that the verifier followed before it took a program, of 1,000,000 that it follows at most; none before

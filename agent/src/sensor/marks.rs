@@ -177,6 +177,37 @@ impl Marks {
         (above, left_out)
     }
 
+    /// Compares the kernel's table with what was written there, and writes again what differs: how many marks and words of
+    /// bits did.
+    pub(super) fn mend(&mut self, ebpf: &mut Ebpf) -> Result<(usize, usize), SensorError> {
+        let (found, bits) = (self.found()?, self.found_bits()?);
+        let differ =
+            (differences(&self.set, &found), self.bits.iter().zip(&bits).filter(|(a, b)| a != b).count());
+        if differ == (0, 0) {
+            return Ok(differ);
+        }
+        run(ebpf, "shape", shape::LOOKING)?;
+        run(ebpf, "shape", shape::CHANGING)?;
+        self.bits = bits;
+        let wanted = std::mem::replace(&mut self.set, found);
+        let written = self.write(&wanted);
+        self.set = wanted;
+        run(ebpf, "shape", shape::CHANGED)?;
+        run(ebpf, "shape", if written.is_ok() { shape::MARKED } else { shape::FAILED })?;
+        written.map(|()| differ)
+    }
+
+    /// The kernel's table as it is.
+    fn found(&self) -> Result<BTreeMap<u64, [u8; 16]>, SensorError> {
+        let marks = self.table.iter().collect::<Result<_, _>>();
+        marks.map_err(|error| map_error("MARKS", error))
+    }
+
+    fn found_bits(&self) -> Result<Vec<u64>, SensorError> {
+        let bits = (0..filter::marked::WORDS).map(|word| self.marked.get(&word, 0));
+        bits.collect::<Result<_, _>>().map_err(|error| map_error("MARKED", error))
+    }
+
     fn still_protected(&self) -> BTreeMap<u64, [u8; 16]> {
         let lives = |address: &u64| self.watched.values().any(|watched| watched == address);
         let marks = self.set.iter().filter(|(address, value)| {
@@ -271,6 +302,13 @@ impl Marks {
     }
 }
 
+/// Marks of one table that the other has not, or has otherwise, both ways.
+fn differences(one: &BTreeMap<u64, [u8; 16]>, other: &BTreeMap<u64, [u8; 16]>) -> usize {
+    let without = |key: &&u64| !one.contains_key(key);
+    one.iter().filter(|(key, value)| other.get(key) != Some(value)).count()
+        + other.keys().filter(without).count()
+}
+
 /// The bits of these inodes.
 fn bits_of<'a>(inodes: impl Iterator<Item = &'a u64>) -> Vec<u64> {
     let mut bits = vec![0; filter::marked::WORDS as usize];
@@ -350,6 +388,15 @@ mod tests {
         assert_eq!(class("/opt/app/conf/a"), Some(MarkClass::Protect));
         assert_eq!(all.len(), 3);
         assert_eq!(above(&[mark("/etc/a", MarkClass::Protect)]).len(), 0, "nothing is known above");
+    }
+
+    #[test]
+    fn a_mark_that_is_missing_added_or_altered_is_a_difference() {
+        let table = |marks: &[(u64, u8)]| marks.iter().map(|(key, value)| (*key, [*value; 16])).collect();
+        let whole: BTreeMap<u64, [u8; 16]> = table(&[(1, 1), (2, 2)]);
+        let differ = |other: &[(u64, u8)]| differences(&whole, &table(other));
+        assert_eq!([differ(&[(1, 1), (2, 2)]), differ(&[(1, 1)]), differ(&[])], [0, 1, 2]);
+        assert_eq!([differ(&[(1, 1), (2, 2), (3, 3)]), differ(&[(1, 1), (2, 9)])], [1, 1]);
     }
 
     /// Inodes of one file system lie next to each other in the kernel's slabs.

@@ -10,6 +10,9 @@ mod cast;
 mod offsets;
 mod wanted;
 mod attach;
+mod links;
+mod runs;
+mod frozen;
 mod marks;
 mod rings;
 mod merge;
@@ -19,6 +22,7 @@ use std::path::PathBuf;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::ProgramError;
+use aya::sys::{Stats, enable_stats};
 use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use graven_abi::counter;
@@ -29,6 +33,7 @@ pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
 pub use rings::{Drain, Drained};
+pub use runs::Runs;
 
 /// The programs, as `cargo xtask build` left them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR"));
@@ -129,6 +134,9 @@ pub enum SensorError {
     /// The policy has more roots than the kernel's table holds.
     #[error("the policy needs {0} marks, at most {max} fit: name fewer places", max = graven_abi::limits::MARKS)]
     TooManyMarks(usize),
+    /// Nobody counts how often programs run.
+    #[error("the kernel does not count how often programs run (BPF_ENABLE_STATS, since 5.8)")]
+    Count(#[source] std::io::Error),
     /// The rings cannot be waited for.
     #[error("the rings cannot be read")]
     Rings(#[source] std::io::Error),
@@ -184,12 +192,15 @@ impl Witness {
 pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
-    links: Vec<attach::Link>,
+    links: Vec<links::Link>,
     kernel: wanted::Version,
     witnessed: bool,
     functions: Option<Vec<&'static str>>,
     uncast: Option<String>,
+    /// Maps that user space can change though nobody of it should.
+    open: Vec<String>,
     own: Array<MapData, u32>,
+    guarded: Vec<u32>,
     /// One number: something tells of writes.
     witnesses: Array<MapData, u32>,
     overflow: overflow::Overflows,
@@ -203,6 +214,7 @@ impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
         let attach::Loaded { mut ebpf, witnessed, functions, kernel, uncast, .. } = attach::load()?;
+        let open = frozen::freeze(&ebpf);
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
@@ -221,7 +233,9 @@ impl Sensor {
             witnessed,
             functions,
             uncast,
+            open,
             own,
+            guarded: Vec::new(),
             witnesses,
             overflow,
             marks,
@@ -233,7 +247,7 @@ impl Sensor {
 
     /// What tells which inodes change. Once it is attached.
     pub fn witness(&self) -> Witness {
-        let missing = self.hooks.iter().any(|hook| attach::is_function(hook) && hook.refused.is_some());
+        let missing = self.hooks.iter().any(|hook| attach::is_function(hook.name) && hook.refused.is_some());
         match (self.witnessed, self.functions.is_some() && !missing) {
             (true, _) => Witness::Times,
             (false, true) => Witness::Functions,
@@ -246,6 +260,7 @@ impl Sensor {
         for (index, pid) in (0..graven_abi::limits::OWN).zip(processes) {
             self.own.set(index, pid, 0).map_err(|source| map_error("OWN", source))?;
         }
+        self.guarded = processes.to_vec();
         Ok(())
     }
 
@@ -281,8 +296,7 @@ impl Sensor {
     /// [`Self::hooks`].
     pub fn attach(&mut self) -> Result<(), SensorError> {
         (self.hooks, self.links) = attach::attach(&mut self.ebpf, self.kernel, self.functions.as_deref())?;
-        let told = u32::from(self.witness().is_there());
-        self.witnesses.set(0, told, 0).map_err(|source| map_error("WITNESS", source))?;
+        self.tell_witness()?;
         if let Some(why) = &self.uncast {
             let slower =
                 self.hooks.iter_mut().filter(|hook| hook.name == "sys_exit" && hook.remark.is_none());
@@ -293,6 +307,86 @@ impl Sensor {
             });
         }
         Ok(())
+    }
+
+    /// The programs learn whether something tells of writes.
+    fn tell_witness(&mut self) -> Result<(), SensorError> {
+        let told = u32::from(self.witness().is_there());
+        self.witnesses.set(0, told, 0).map_err(|source| map_error("WITNESS", source))
+    }
+
+    /// Hooks whose programs were attached and are so no more, as far as this process's own descriptors tell.
+    pub fn lost_hooks(&self) -> Vec<&'static str> {
+        self.links.iter().filter(|link| !link.is_held()).map(|link| link.hook).collect()
+    }
+
+    /// Attaches a hook's programs again, and of the functions of the VFS all that are off: they are used together or not
+    /// at all.
+    pub fn hang_again(&mut self, hook: &'static str) -> Result<(), SensorError> {
+        let ebpf = &mut self.ebpf;
+        let with = |name| name == hook || (attach::is_function(hook) && attach::is_function(name));
+        for link in self.links.iter_mut().filter(|link| link.hook == hook) {
+            link.release();
+        }
+        let mut off = self.links.iter_mut().filter(|link| with(link.hook) && !link.is_held());
+        let renewed = off.try_for_each(|link| link.renew(ebpf));
+        let refused = renewed.as_ref().err().map(|error| attach::reason(error));
+        if refused.is_some() {
+            self.links.iter_mut().filter(|link| with(link.hook)).for_each(links::Link::release);
+        }
+        let known = |name| self.links.iter().any(|link| link.hook == name);
+        for of_it in self.hooks.iter_mut().filter(|of_it| with(of_it.name) && known(of_it.name)) {
+            of_it.refused.clone_from(&refused);
+        }
+        self.tell_witness()?;
+        renewed
+    }
+
+    /// How often each program runs while `deeds` are done: before and after. Counting costs each run of each program of the
+    /// host some ten nanoseconds meanwhile (BPF_ENABLE_STATS, since 5.8).
+    pub fn count_runs<T>(&self, deeds: impl FnOnce() -> T) -> Result<(Vec<Runs>, T, Vec<Runs>), SensorError> {
+        let counting = enable_stats(Stats::RunTime).map_err(|error| SensorError::Count(error.io_error))?;
+        let before = runs::runs(&self.ebpf, &self.hooks);
+        let done = deeds();
+        let after = runs::runs(&self.ebpf, &self.hooks);
+        drop(counting);
+        Ok((before, done, after))
+    }
+
+    /// Compares what the agent wrote into the kernel's maps with what is there, writes again what differs, and says which
+    /// map it was and what differed.
+    pub fn mend_maps(&mut self) -> Result<Vec<(&'static str, String)>, SensorError> {
+        let mut mended = Vec::new();
+        let (marks, words) = self.marks.mend(&mut self.ebpf)?;
+        if marks > 0 {
+            mended.push((
+                "MARKS",
+                format!("{marks} marks of the policy's places were missing, added or altered"),
+            ));
+        }
+        if words > 0 {
+            mended.push((
+                "MARKED",
+                format!("{words} words of the bits that tell which inodes have marks were altered"),
+            ));
+        }
+        let pids = (0..).zip(&self.guarded).take(graven_abi::limits::OWN as usize);
+        let differ = |(index, pid): &(u32, &u32)| self.own.get(index, 0).map_or(true, |found| found != **pid);
+        if pids.filter(differ).count() > 0 {
+            self.guard(&self.guarded.clone())?;
+            mended.push(("OWN", "the pids of the agent's own processes were altered".to_owned()));
+        }
+        let told = u32::from(self.witness().is_there());
+        if self.witnesses.get(&0, 0).map_err(|source| map_error("WITNESS", source))? != told {
+            self.tell_witness()?;
+            mended.push(("WITNESS", "what says that the kernel tells of writes was altered".to_owned()));
+        }
+        Ok(mended)
+    }
+
+    /// Maps that others with the rights can change unseen, because the kernel did not freeze them.
+    pub fn open_maps(&self) -> &[String] {
+        &self.open
     }
 
     /// Takes everything off its hooks. What lies in the rings stays to be read, the counters too.
@@ -335,7 +429,14 @@ impl Sensor {
     /// How often the kernel skipped each attached program (`recursion_misses`, since 5.12): loss that no
     /// ring shows.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
-        attach::skipped(&self.ebpf, &self.hooks)
+        let mut sums: Vec<(&'static str, u64)> = Vec::new();
+        for runs in runs::runs(&self.ebpf, &self.hooks) {
+            match sums.last_mut() {
+                Some((hook, sum)) if *hook == runs.hook => *sum = sum.saturating_add(runs.skipped),
+                _ => sums.push((runs.hook, runs.skipped)),
+            }
+        }
+        sums
     }
 }
 

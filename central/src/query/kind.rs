@@ -7,7 +7,7 @@ use graven_record::v1::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(u8);
 
-const KINDS: [(&str, u8); 22] = [
+const KINDS: [(&str, u8); 24] = [
     ("open", 16),
     ("modify", 17),
     ("create", 18),
@@ -30,6 +30,8 @@ const KINDS: [(&str, u8); 22] = [
     ("module", 35),
     ("bpf", 36),
     ("tamper", 37),
+    ("probe_silent", 38),
+    ("map_changed", 39),
 ];
 
 impl Kind {

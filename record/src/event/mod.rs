@@ -33,6 +33,8 @@ mod login;
 mod module;
 mod bpf;
 mod tamper;
+mod probe_silent;
+mod map_changed;
 
 /// What a kind of event knows of itself.
 pub(crate) trait View {
@@ -93,6 +95,8 @@ pub fn word(record: &Record) -> &'static str {
         Some(Event::Module(_)) => "module",
         Some(Event::Bpf(_)) => "bpf",
         Some(Event::Tamper(_)) => "tamper",
+        Some(Event::ProbeSilent(_)) => "probe_silent",
+        Some(Event::MapChanged(_)) => "map_changed",
         None => "unknown",
     }
 }
@@ -131,6 +135,8 @@ pub(crate) fn view(record: &Record) -> &dyn View {
         Some(Event::Module(event)) => event,
         Some(Event::Bpf(event)) => event,
         Some(Event::Tamper(event)) => event,
+        Some(Event::ProbeSilent(event)) => event,
+        Some(Event::MapChanged(event)) => event,
         None => &Newer,
     }
 }

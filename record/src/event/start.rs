@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::event::View;
 use crate::ocsf::{Activity, Object, Scene, class, word_of};
 use crate::text::quoted;
-use crate::v1::{Hook, Start};
+use crate::v1::{Canary, Hook, Start};
 
 impl View for Start {
     fn activity(&self) -> Activity {
@@ -35,6 +35,9 @@ impl View for Start {
         out.list("hooks", self.hooks.iter().map(hook));
         out.list("uncovered", self.uncovered.iter().map(String::as_str));
         out.text("agent_sha256", &hex::encode(&self.agent_hash))
+            .text("sensor_sha256", &hex::encode(&self.sensor_hash))
+            .text("witness", &self.witness)
+            .text("preemption", &self.preemption)
             .put("processes_seeded", self.processes_seeded);
     }
 }
@@ -42,5 +45,8 @@ impl View for Start {
 fn hook(hook: &Hook) -> Value {
     let mut out = Object::new();
     out.put("name", hook.name.as_str()).put("attached", hook.attached).text("reason", &hook.reason);
+    if hook.canary() != Canary::Unspecified {
+        out.put("canary", word_of("CANARY_", hook.canary().as_str_name()));
+    }
     out.into()
 }

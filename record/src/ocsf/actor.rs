@@ -37,7 +37,9 @@ fn own(scene: &Scene<'_>) -> &'static str {
             | Event::Start(_)
             | Event::Stop(_)
             | Event::Clock(_)
-            | Event::PolicyChange(_),
+            | Event::PolicyChange(_)
+            | Event::ProbeSilent(_)
+            | Event::MapChanged(_),
         ) => "graven-agent",
         _ => "unknown",
     }

@@ -1,6 +1,6 @@
 //! The classes of OCSF that records belong to.
 
-use crate::ocsf::Object;
+use crate::ocsf::{Object, Scene};
 
 /// An activity that the class has no number for; its name says what it is.
 pub(crate) const OTHER: u32 = 99;
@@ -45,4 +45,12 @@ impl Activity {
 pub(crate) fn log(out: &mut Object) {
     out.put("log_name", "graven").put("log_provider", "graven-agent");
     out.put("log_type_id", OTHER).put("log_type", "Host activity");
+}
+
+/// The same for a time in which something may have been missed: from `since` on, boot time in ns.
+pub(crate) fn unwatched(since: u64, scene: &Scene<'_>, out: &mut Object) {
+    log(out);
+    if let Some(since) = scene.moment(since) {
+        out.put("start_time", since).put("end_time", scene.time());
+    }
 }

@@ -254,10 +254,11 @@ fn host() -> BoxedStrategy<Event> {
 
 fn hooks() -> BoxedStrategy<Vec<v1::Hook>> {
     vec(
-        (text(), any::<bool>(), text()).prop_map(|(name, attached, reason)| v1::Hook {
+        (text(), any::<bool>(), text(), number()).prop_map(|(name, attached, reason, canary)| v1::Hook {
             name,
             attached,
             reason,
+            canary,
         }),
         0..4,
     )
@@ -305,11 +306,24 @@ fn own() -> BoxedStrategy<Event> {
         ),
         (bytes(), bytes())
             .prop_map(|(statement, signature)| Event::EpochStart(v1::EpochStart { statement, signature })),
-        (hooks(), vec(text(), 0..3), bytes(), any::<u64>()).prop_map(
-            |(hooks, uncovered, agent_hash, processes_seeded)| {
-                Event::Start(v1::Start { hooks, uncovered, agent_hash, processes_seeded })
+        (hooks(), vec(text(), 0..3), bytes(), any::<u64>(), (text(), text(), bytes())).prop_map(
+            |(hooks, uncovered, agent_hash, processes_seeded, (witness, preemption, sensor_hash))| {
+                Event::Start(v1::Start {
+                    hooks,
+                    uncovered,
+                    agent_hash,
+                    processes_seeded,
+                    witness,
+                    preemption,
+                    sensor_hash,
+                })
             }
         ),
+        (text(), text(), any::<bool>(), any::<u64>()).prop_map(|(hook, reason, attached_again, since)| {
+            Event::ProbeSilent(v1::ProbeSilent { hook, reason, attached_again, since })
+        }),
+        (text(), text(), any::<u64>())
+            .prop_map(|(map, change, since)| { Event::MapChanged(v1::MapChanged { map, change, since }) }),
         (text(), counters()).prop_map(|(reason, counters)| Event::Stop(v1::Stop { reason, counters })),
         any::<i64>().prop_map(|step| Event::Clock(v1::Clock { step })),
         (policy(), policy(), text()).prop_map(|(before, after, refused)| Event::PolicyChange(

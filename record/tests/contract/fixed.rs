@@ -264,16 +264,18 @@ pub(crate) fn records() -> Vec<v1::Record> {
     };
     let start = v1::Start {
         hooks: vec![
-            v1::Hook { name: "sys_exit".into(), attached: true, reason: String::new() },
+            v1::Hook { name: "sys_exit".into(), attached: true, ..v1::Hook::default() },
             v1::Hook {
                 name: "inode_set_ctime_to_ts".into(),
                 attached: false,
                 reason: "this kernel has no such tracepoint".into(),
+                ..v1::Hook::default()
             },
         ],
         uncovered: vec!["writes through a shared mapping are seen as modify, without their size".into()],
         agent_hash: vec![0x66; 32],
         processes_seeded: 214,
+        ..v1::Start::default()
     };
     let someone = Some(subject());
     let plain = [

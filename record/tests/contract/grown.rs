@@ -17,7 +17,7 @@ pub(crate) fn named() -> Vec<(&'static str, v1::Record)> {
         }
         (name, record)
     };
-    plain().into_iter().chain(changes()).zip(first..).map(whole).collect()
+    plain().into_iter().chain(changes()).chain(of_the_sensor()).zip(first..).map(whole).collect()
 }
 
 pub(crate) fn records() -> Vec<v1::Record> {
@@ -91,6 +91,46 @@ fn plain() -> Vec<Named> {
         ("module", native, "finit_module", (someone(), high(), Event::Module(module))),
         ("bpf", native, "bpf", (Some(container()), high(), Event::Bpf(bpf))),
         ("tamper", v1::Entry::Compat, "kill", (someone(), high(), Event::Tamper(tamper))),
+    ]
+}
+
+/// What the agent says of its own sensor.
+fn of_the_sensor() -> Vec<Named> {
+    let critical = |reason: &str| alert(v1::Severity::Critical, "", reason);
+    let (no_call, since) = (v1::Entry::Unspecified, BOOT_TIME - 240_000_000_000);
+    let silent = v1::ProbeSilent {
+        hook: "sys_exit".into(),
+        reason: "its link is closed".into(),
+        attached_again: true,
+        since,
+    };
+    let changed = v1::MapChanged {
+        map: "MARKS".into(),
+        change: "2 marks of the policy's places were missing, added or altered".into(),
+        since,
+    };
+    let start = v1::Start {
+        hooks: vec![v1::Hook {
+            name: "sys_exit".into(),
+            attached: true,
+            canary: v1::Canary::Ran.into(),
+            ..v1::Hook::default()
+        }],
+        witness: "inode-time tracepoints".into(),
+        preemption: "PREEMPT_DYNAMIC".into(),
+        sensor_hash: vec![0x77; 32],
+        ..v1::Start::default()
+    };
+    let silence = critical("a program of the sensor was off its hook: it is attached again");
+    vec![
+        ("probe_silent", no_call, "", (None, silence, Event::ProbeSilent(silent))),
+        (
+            "map_changed",
+            no_call,
+            "",
+            (None, critical("somebody else wrote into a map of the sensor"), Event::MapChanged(changed)),
+        ),
+        ("start-canary", no_call, "", (None, log(), Event::Start(start))),
     ]
 }
 

@@ -5,6 +5,9 @@
     reason = "the one file of the tests where it may stand: a system call has no safe form"
 )]
 
+pub mod hold;
+pub mod map;
+
 use std::arch::asm;
 use std::ffi::CStr;
 use std::io;

@@ -1,0 +1,178 @@
+//! Changes of files, one for each hook.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{
+    CWD, FallocateFlags, FileType, IFlags, Mode, XattrFlags, fallocate, fchmod, fremovexattr, fsetxattr,
+    ioctl_getflags, ioctl_setflags, mknodat, statfs,
+};
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// Longer than a tick of the coarsest clock (CONFIG_HZ=100): a change after it has another time.
+const TICK: Duration = Duration::from_millis(15);
+/// Changes at once: of these, two fall into one tick.
+const AT_ONCE: usize = 8;
+
+/// `f_type` of file systems (linux/magic.h), and what else is known of them.
+const TMPFS: u64 = 0x0102_1994;
+const EXT4: u64 = 0xef53;
+const XFS: u64 = 0x5846_5342;
+
+type Hooks = &'static [&'static str];
+
+/// A deed, and the hooks that it goes through where it does not fail.
+type Deed = (fn(&Path) -> io::Result<()>, Hooks);
+
+/// Each in an empty folder, which it leaves empty, or with what the next needs.
+static DEEDS: [Deed; 10] = [
+    (node, &["vfs_create", "vfs_mknod", "vfs_unlink", "sys_exit"]),
+    (folder, &["vfs_mkdir", "vfs_rmdir"]),
+    (link, &["vfs_symlink", "vfs_link", "vfs_rename"]),
+    (mode, &["notify_change"]),
+    (attribute, &["vfs_setxattr", "vfs_removexattr"]),
+    (set_acl, &["vfs_set_acl"]),
+    (remove_acl, &["vfs_remove_acl"]),
+    (flags, &["vfs_fileattr_set"]),
+    (room, &["vfs_fallocate"]),
+    (write, &["do_dentry_open"]),
+];
+
+/// A minimal access control list (posix_acl_xattr_header and posix_acl_xattr_entry of linux/posix_acl_xattr.h): the owner may
+/// read and write, others nothing.
+const ACL: [u8; 28] = [
+    2, 0, 0, 0, // version
+    1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff, // ACL_USER_OBJ
+    4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, // ACL_GROUP_OBJ
+    0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, // ACL_OTHER
+];
+const ACL_NAME: &str = "system.posix_acl_access";
+const ATTRIBUTE: &str = "user.graven";
+
+/// Does all that can be done in this folder: the hooks that it went through.
+pub(super) fn all(folder: &Path) -> Vec<&'static str> {
+    let mut hooks = Vec::new();
+    clear(folder);
+    for (deed, goes_through) in &DEEDS {
+        if deed(folder).is_ok() {
+            hooks.extend(*goes_through);
+        }
+    }
+    if write(folder).is_ok() && times(folder).is_ok() {
+        hooks.extend(statfs(folder).map_or(&[][..], |of| by_kind(of.f_type.cast_unsigned())));
+    }
+    clear(folder);
+    hooks
+}
+
+/// What a file system of this kind goes through when a file is written to and its mode is set.
+fn by_kind(kind: u64) -> Hooks {
+    match kind {
+        TMPFS => &["file_update_time", "ctime_ns_xchg", "ctime_xchg_skip"],
+        EXT4 => &["file_modified", "ctime_ns_xchg", "ctime_xchg_skip"],
+        XFS => &["kiocb_modified"],
+        _ => &[],
+    }
+}
+
+/// What is done outside of folders: a pipe's inode has no multigrain times.
+pub(super) fn elsewhere() -> Vec<&'static str> {
+    let mut hooks = Vec::new();
+    if io::pipe().is_ok() {
+        hooks.push("inode_set_ctime_to_ts");
+    }
+    if sys::request_nothing().is_ok() {
+        hooks.push("io_uring");
+    }
+    hooks
+}
+
+/// What an earlier run may have left.
+fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // What cannot be removed makes the deed fail that needs its name.
+        let _removed = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+    }
+}
+
+fn node(folder: &Path) -> io::Result<()> {
+    for kind in [FileType::RegularFile, FileType::Fifo] {
+        let path = folder.join("node");
+        mknodat(CWD, &path, kind, Mode::RUSR, 0)?;
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn folder(folder: &Path) -> io::Result<()> {
+    let path = folder.join("folder");
+    fs::create_dir(&path)?;
+    fs::remove_dir(path)
+}
+
+fn link(folder: &Path) -> io::Result<()> {
+    let [link, other, renamed] = ["link", "other", "renamed"].map(|name| folder.join(name));
+    std::os::unix::fs::symlink("link", &link)?;
+    fs::hard_link(&link, &other)?;
+    fs::rename(&other, &renamed)?;
+    fs::remove_file(renamed)?;
+    fs::remove_file(link)
+}
+
+fn file(folder: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join("file"))
+}
+
+fn write(folder: &Path) -> io::Result<()> {
+    file(folder)?.write_all(b"graven")
+}
+
+fn mode(folder: &Path) -> io::Result<()> {
+    Ok(fchmod(file(folder)?, Mode::RUSR | Mode::WUSR)?)
+}
+
+/// One after a tick, and several within one.
+fn times(folder: &Path) -> io::Result<()> {
+    let file = file(folder)?;
+    std::thread::sleep(TICK);
+    (0..AT_ONCE).try_for_each(|_| fchmod(&file, Mode::RUSR | Mode::WUSR))?;
+    Ok(())
+}
+
+fn attribute(folder: &Path) -> io::Result<()> {
+    let file = file(folder)?;
+    asked(fsetxattr(&file, ATTRIBUTE, b"1", XattrFlags::empty()))?;
+    asked(fremovexattr(&file, ATTRIBUTE))
+}
+
+fn set_acl(folder: &Path) -> io::Result<()> {
+    asked(fsetxattr(file(folder)?, ACL_NAME, &ACL, XattrFlags::empty()))
+}
+
+fn remove_acl(folder: &Path) -> io::Result<()> {
+    asked(fremovexattr(file(folder)?, ACL_NAME))
+}
+
+/// The flags that the file has: whoever asks for these asks for no change.
+fn flags(folder: &Path) -> io::Result<()> {
+    let file = file(folder)?;
+    asked(ioctl_setflags(&file, ioctl_getflags(&file).unwrap_or(IFlags::empty())))
+}
+
+fn room(folder: &Path) -> io::Result<()> {
+    asked(fallocate(file(folder)?, FallocateFlags::KEEP_SIZE, 0, 1))
+}
+
+/// The function that is hung on is asked, and it is the file system that does not know the matter.
+fn asked(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::NOTSUP | Errno::NODATA | Errno::NOTTY) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

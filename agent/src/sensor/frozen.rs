@@ -1,0 +1,38 @@
+//! Maps that nobody in user space changes, this process included: the kernel is told so (BPF_MAP_FREEZE, since 5.2), and from
+//! then on lets only programs write them. Who gets a descriptor of such a map can read it and no more: a verdict that says
+//! "mutable" of a protected directory cannot be slipped in.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::Ebpf;
+use aya::maps::Map;
+
+use crate::sys;
+
+/// Those that are written from here, and the rings, whose readers move their positions. What the agent writes there is
+/// compared with what is there, see `Sensor::mend_maps`.
+const WRITTEN: [&str; 8] = ["MARKS", "MARKED", "OWN", "WITNESS", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
+
+/// Freezes all others: those that the kernel did not.
+pub(super) fn freeze(ebpf: &Ebpf) -> Vec<String> {
+    let others = ebpf.maps().filter(|(name, _)| !WRITTEN.contains(name) && !name.starts_with(GLOBALS));
+    let open = others.filter_map(|(name, map)| {
+        let error = sys::freeze(descriptor(map)?).err()?;
+        tracing::warn!("the map {name} is not frozen, others with the rights can change it: {error}");
+        Some(name.to_owned())
+    });
+    open.collect()
+}
+
+/// How the names of maps of globals begin, which are frozen as they are loaded.
+const GLOBALS: &str = ".";
+
+/// Of the kinds that the sensor has.
+fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) | Map::PerCpuArray(map) => {
+            Some(map.fd().as_fd())
+        }
+        _ => None,
+    }
+}
