@@ -12,15 +12,17 @@ use crate::sensor::{Hook, Sensor, Witness};
 use crate::vigil::{Heard, SILENT, sing};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-const UNSEEN: [&str; 9] = [
+const UNSEEN: [&str; 11] = [
     "old values of changed attributes: this mode has no program before a call",
     "changes in procfs, sysfs and cgroupfs other than by the calls that are decoded: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
     "which of several hard links was written to, when more than one is in memory: the record gives the number of links",
     "the file of a script: it is named by what execve was given and the current directory; what stands between several interpreters is in the arguments only",
-    "the kernel's own object of a mount: the target is the caller's name for it, compared with the mount table afterwards",
+    "the kernel's own object of a mount: the target is the caller's name for it; a mount over a protected place that no call named is told by the mount table, if it is there for a second",
     "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
+    "the opening for reading of a character device that writes to disks: what it is told to do by ioctl(2) is recorded",
+    "calls that change no file, mount or program by themselves: quotactl, reboot, chroot, entering or leaving namespaces, pidfd_getfd, prctl(PR_SET_MM), setting the clock (a step of it is a record)",
     "who changes maps of BPF programs, other than the sensor's own, and programs attached other than by bpf(2)",
 ];
 
@@ -31,17 +33,22 @@ const UNSEEN_BY_TIMES: [&str; 2] = [
 ];
 
 /// Likewise, where functions of the VFS do.
-const UNSEEN_BY_FUNCTIONS: [&str; 2] = [
+const UNSEEN_BY_FUNCTIONS: [&str; 3] = [
     "stores into a page of a shared writable mapping after the first",
     "what is written on btrfs, on NFS and past the page cache through FUSE, which call none of these functions, other than by calls on a descriptor: these are `reported`; what is written on overlay is told by the layer's inode",
+    UNSEEN_OPENS,
 ];
 
 /// Likewise, where nothing does.
-const UNSEEN_WITHOUT_WITNESS: [&str; 3] = [
+const UNSEEN_WITHOUT_WITNESS: [&str; 4] = [
     "which inode a call really changed: names are the callers', the outcome is `reported`, and nothing is left out because of a name",
     "who writes through a mapping, by asynchronous I/O (io_submit) or by io_uring: the opening of the file is recorded",
     "changes that the kernel makes itself (core dumps, nfsd, loop devices)",
+    UNSEEN_OPENS,
 ];
+
+/// Where no change time tells of the directory.
+const UNSEEN_OPENS: &str = "a file that an open makes and then refuses to open for another reason than permission (O_CREAT | O_DIRECTORY before 6.4), and one that mq_open makes for reading; one that the kernel then forbids to open is a refusal";
 
 /// What this kernel cannot show, one line each.
 pub fn unseen(witness: Witness) -> Vec<&'static str> {

@@ -16,6 +16,7 @@ use crate::policy::{Judged, Policy};
 use crate::roots::Roots;
 use crate::seal::{Now, this_boot};
 use crate::sensor::{Sensor, Witness};
+use crate::signal::Hangup;
 use crate::{context, signal, sys};
 
 /// How long a quiet loop waits before it looks at the roots again.
@@ -46,7 +47,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     attribution.witness(sensor.witness() == Witness::Times);
     let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
     let mut pipeline = Pipeline::new(attribution, policy);
-    signal::stop_on_signal(collector.outgoing.clone())?;
+    signal::listen(collector.outgoing.clone(), Hangup::Ends)?;
     for hook in sensor.hooks().iter().filter(|hook| hook.refused.is_some()) {
         eprintln!("not seen on this kernel: {}", hook.without);
     }
@@ -71,16 +72,19 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             }
             Ok(Collected::Stop | Collected::Done) => break,
             Ok(Collected::Failed(error)) => return Err(error.into()),
+            // Nobody asks `observe` for it.
+            Ok(Collected::Reload) => {}
             Err(_timeout) => {}
         }
         while let Ok(found) = links.try_recv() {
             pipeline.attribution().link(found);
         }
-        for judged in pipeline.folded(Now::read().boot) {
+        let now = Now::read().boot;
+        for judged in pipeline.folded(now).into_iter().chain(pipeline.remounted(now)) {
             printer.print(&judged)?;
         }
         if sensor.marks_stale() | roots.mounts_changed() {
-            pipeline.attribution().refresh();
+            pipeline.attribution().refresh(Now::read().boot);
             roots.mark(pipeline.policy(), &mut sensor)?;
         }
     }
@@ -95,7 +99,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
                 }
             }
             Collected::Done => break,
-            Collected::Stop => {}
+            Collected::Stop | Collected::Reload => {}
             Collected::Failed(error) => eprintln!("the rest of the rings cannot be read: {error}"),
         }
     }

@@ -77,6 +77,15 @@ impl<H: Host> Pipeline<H> {
         Some(judged)
     }
 
+    /// Mounts over protected places that no call named, by the mount table. `now`: CLOCK_BOOTTIME, ns.
+    pub fn remounted(&mut self, now: u64) -> Vec<Judged> {
+        let found = self.attribution.remounted(now).into_iter();
+        let judged: Vec<Judged> =
+            found.map(|found| judge(&self.policy, found)).filter(is_of_a_place).collect();
+        judged.iter().for_each(|judged| self.remember(judged));
+        judged
+    }
+
     /// Refusals that were folded, when their time is over. `now`: CLOCK_BOOTTIME, ns; the greatest number = all.
     pub fn folded(&mut self, now: u64) -> Vec<Judged> {
         self.refusals.due(now)
@@ -104,6 +113,11 @@ impl<H: Host> Pipeline<H> {
         }
     }
 
+    /// Another policy judges from here on.
+    pub fn judge_by(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// The policy that judges.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -123,6 +137,11 @@ impl<H: Host> Pipeline<H> {
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
+}
+
+/// Does the policy say something of the place?
+fn is_of_a_place(judged: &Judged) -> bool {
+    judged.record.verdict.as_ref().is_some_and(|verdict| !verdict.rule.is_empty())
 }
 
 /// Does a program begin in this process, which this one has started?
@@ -147,6 +166,8 @@ pub enum Collected {
     Records(Vec<Raw>),
     /// The rings cannot be read any more.
     Failed(SensorError),
+    /// The agent was asked to read its policy anew.
+    Reload,
     /// The agent was asked to stop.
     Stop,
     /// Nothing more comes from the rings.

@@ -42,12 +42,22 @@ impl Roots {
         let own = self.own.iter().map(|path| Mark { path: path.clone(), class: MarkClass::Mutable });
         marks.extend(own);
         drop_nothing(&mut above, |path| self.all || twice(path));
-        Ok(Wanted { roots: marks, above })
+        Ok(Wanted { roots: marks, above, anew: false })
     }
 
     /// Gives the sensor the marks as the host is now, and says what has none.
     pub fn mark(&mut self, policy: &Policy, sensor: &mut Sensor) -> anyhow::Result<()> {
+        self.mark_for(policy, sensor, false)
+    }
+
+    /// The same when the policy is another one than before.
+    pub fn mark_anew(&mut self, policy: &Policy, sensor: &mut Sensor) -> anyhow::Result<()> {
+        self.mark_for(policy, sensor, true)
+    }
+
+    fn mark_for(&mut self, policy: &Policy, sensor: &mut Sensor, anew: bool) -> anyhow::Result<()> {
         let wanted = self.wanted(policy).context("cannot read the mount table")?;
+        let wanted = Wanted { anew, ..wanted };
         let left_out = sensor.mark(&wanted)?;
         if left_out > 0 {
             tracing::warn!(

@@ -145,7 +145,7 @@ impl Vigil {
 
 /// Which of the hooks that the canary's deeds go through have run, and the program that was started for it.
 pub fn sing(sensor: &Sensor, canary: &Canary) -> Result<(Heard, Option<u32>), SensorError> {
-    let (before, Done { hooks, child }, after) = sensor.count_runs(|| canary.act())?;
+    let (before, Done { hooks, child }, after) = sensor.count_runs(|attached| canary.act(attached))?;
     let silent = silent(&before, &after, &hooks);
     let tried = after.iter().map(|runs| runs.hook).filter(|hook| hooks.contains(hook));
     Ok((tried.map(|hook| (hook, !silent.contains(&hook))).collect(), child))

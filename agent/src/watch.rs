@@ -6,6 +6,7 @@
 //! before it ends. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
 //! what is left and says so.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use graven_record::batch::MAX_RECORDS;
 use graven_record::frame::{LossKind, Losses};
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Counters};
+use sd_notify::NotifyState;
 use sha2::{Digest, Sha256};
 
 use crate::attribute::{Attribution, Found, walk};
 use crate::canary::Canary;
 use crate::config::Config;
 use crate::doctor::{preemption, unseen};
-use crate::health::Health;
+use crate::health::{Health, Repeated};
 use crate::lock::Lock;
 use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
 use crate::policy::{self, Policy};
@@ -29,16 +31,17 @@ use crate::sandbox::User;
 use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
 use crate::sensor::{OBJECT, Raw, Sensor, SensorError, Witness};
 use crate::ship::{Identity, Launch, Shipper, Target};
+use crate::signal::Hangup;
 use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
 use crate::vigil::{Seen, Vigil};
 use crate::{context, exit, sandbox, signal, sys};
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
+/// Where mounts follow each other the marks are renewed this often at most, beside each [`LOOK`].
+const REMARK: u64 = 100_000_000;
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_millis(500);
-/// Trouble that lasts is said this often, ns.
-const REPEAT: u64 = 60_000_000_000;
 /// Binaries larger than this are not hashed whole: ours has some 20 MiB.
 const MAX_BINARY: u64 = 256 << 20;
 
@@ -57,24 +60,34 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let identity = Identity::load(config)?;
     let _locks = [Lock::of_runtime(&config.runtime)?, Lock::of_state(&config.state)?];
     let (mut watch, collector) = Watch::start(config, identity, policy)?;
-    signal::stop_on_signal(collector.outgoing.clone())?;
+    signal::listen(collector.outgoing.clone(), Hangup::Reloads)?;
     eprintln!("ready");
-    tell_systemd(sd_notify::NotifyState::Ready);
+    tell_systemd(&[NotifyState::Ready]);
     let failure = watch.until_stopped(&collector);
-    tell_systemd(sd_notify::NotifyState::Stopping);
+    tell_systemd(&[NotifyState::Stopping]);
     let reason = if failure.is_some() { "the rings could not be read" } else { "asked to stop by a signal" };
     watch.finish(collector, reason);
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// systemd is told; where there is none, nobody is.
-fn tell_systemd(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("systemd could not be told of the agent's state: {error}");
     }
 }
 
+/// For a unit of type `notify-reload`: both in one message (sd_notify(3)).
+fn tell_systemd_of_reload() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(moment) => tell_systemd(&[NotifyState::Reloading, moment]),
+        Err(error) => tracing::warn!("systemd cannot be told of the reload: {error}"),
+    }
+}
+
 struct Watch {
+    /// The policy's file.
+    file: PathBuf,
     sensor: Sensor,
     pipeline: Pipeline,
     sealer: Sealer,
@@ -83,6 +96,8 @@ struct Watch {
     health: Health,
     vigil: Vigil,
     roots: Roots,
+    /// When they were marked last.
+    marked: u64,
     /// Records sealed into the spool, of this run.
     stored: u64,
     looked: u64,
@@ -143,6 +158,7 @@ impl Watch {
         };
         let shipper = Shipper::start(Launch::own(user), &target, spool.reader())?;
         let mut watch = Self {
+            file: config.policy.clone(),
             sensor,
             pipeline: Pipeline::new(attribution, policy),
             sealer,
@@ -151,6 +167,7 @@ impl Watch {
             health: Health::default(),
             vigil: Vigil::new(canary, config.canary.every, Now::read()),
             roots,
+            marked: 0,
             stored: 0,
             looked: 0,
             undecodable: 0,
@@ -243,8 +260,50 @@ impl Watch {
     }
 
     fn mark(&mut self) -> anyhow::Result<()> {
-        self.pipeline.attribution().refresh();
+        self.marked = Now::read().boot;
+        self.pipeline.attribution().refresh(self.marked);
         self.roots.mark(self.pipeline.policy(), &mut self.sensor)
+    }
+
+    /// The policy's file is read anew. What is wrong with it, or cannot be done, is said, and the policy stays as it was.
+    fn reload(&mut self) {
+        tell_systemd_of_reload();
+        let before = Some(self.pipeline.policy().about().clone());
+        let change = match self.replace_policy() {
+            Ok(()) => {
+                let after = Some(self.pipeline.policy().about().clone());
+                v1::PolicyChange { before, after, refused: String::new() }
+            }
+            Err(error) => {
+                let (name, refused) = (self.file.display().to_string(), exit::sentence(&error));
+                tracing::error!("the policy stays as it was: {refused}");
+                v1::PolicyChange {
+                    before,
+                    after: Some(v1::Policy { name, ..v1::Policy::default() }),
+                    refused,
+                }
+            }
+        };
+        self.own_record(Event::PolicyChange(change));
+        tell_systemd(&[NotifyState::Ready]);
+    }
+
+    fn replace_policy(&mut self) -> anyhow::Result<()> {
+        let policy = Policy::load(&self.file, v1::Trust::Image)?;
+        let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
+        // What has moved since the last look stays protected.
+        self.mark()?;
+        if let Err(error) = self.roots.mark_anew(&policy, &mut self.sensor) {
+            self.mark().context("and the places of the old one cannot be marked again")?;
+            return Err(error.context("its places cannot be marked"));
+        }
+        for warning in policy.warnings() {
+            tracing::warn!("policy: {warning}");
+        }
+        self.links = links;
+        self.sealer.set_context(context::of_this_host(&policy));
+        self.pipeline.judge_by(policy);
+        Ok(())
     }
 
     /// Ends with what made it impossible to go on, if anything did.
@@ -253,6 +312,7 @@ impl Watch {
             match collector.incoming.recv_timeout(self.wait()) {
                 Ok(Collected::Records(records)) => self.take(&records),
                 Ok(Collected::Failed(error)) => return Some(error),
+                Ok(Collected::Reload) => self.reload(),
                 Ok(Collected::Stop | Collected::Done) | Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -276,7 +336,7 @@ impl Watch {
 
     fn take(&mut self, records: &[Raw]) {
         let now = Now::read();
-        let mut pushed = 0;
+        let (mut pushed, mut mounted) = (0, false);
         for raw in records {
             let judged = self.pipeline.judge(raw);
             if let Some(login) = self.pipeline.aside() {
@@ -285,6 +345,7 @@ impl Watch {
             match judged {
                 Ok(Some(judged)) if is_ignored(&judged) => {}
                 Ok(Some(judged)) => {
+                    mounted |= matches!(judged.record.event, Some(Event::Mount(_)));
                     self.sealer.push(judged, now);
                     // A frame's worth is sealed while it is warm, and does not wait in memory for the whole round.
                     pushed += 1;
@@ -295,6 +356,22 @@ impl Watch {
                 Ok(None) => {}
                 Err(error) => tracing::error!("a record of the sensor could not be read: {error}"),
             }
+        }
+        // What is mounted for less than a second would be seen by nobody.
+        if mounted && now.boot >= self.marked.saturating_add(REMARK) {
+            self.look_at_mounts();
+        }
+    }
+
+    fn look_at_mounts(&mut self) {
+        if self.roots.mounts_changed() {
+            self.mark_again();
+        }
+    }
+
+    fn mark_again(&mut self) {
+        if let Err(error) = self.mark() {
+            tracing::error!("the protected places could not be marked anew: {error:#}");
         }
     }
 
@@ -321,17 +398,17 @@ impl Watch {
             tracing::warn!("spool: {finding}");
             self.sealer.lose(LossKind::Spool, finding.lost(), "", now);
         }
-        for judged in self.pipeline.folded(now.boot) {
+        let folded = self.pipeline.folded(now.boot).into_iter();
+        for judged in folded.chain(self.pipeline.remounted(now.boot)) {
             self.sealer.push(judged, now);
         }
         self.learn_links();
         if let Some(step) = self.health.clock_step(now) {
             self.own_record(Event::Clock(v1::Clock { step }));
         }
-        if (self.sensor.marks_stale() | self.roots.mounts_changed())
-            && let Err(error) = self.mark()
-        {
-            tracing::error!("the protected places could not be marked anew: {error:#}");
+        match self.sensor.marks_stale() {
+            true => self.mark_again(),
+            false => self.look_at_mounts(),
         }
         self.beat(now);
     }
@@ -454,38 +531,12 @@ impl Watch {
                     self.write(false);
                 }
                 Collected::Done => return,
-                Collected::Stop => {}
+                Collected::Stop | Collected::Reload => {}
                 Collected::Failed(error) => {
                     tracing::error!("the rest of the rings cannot be read: {}", exit::in_one_line(&error))
                 }
             }
         }
-    }
-}
-
-/// Trouble that is said when it changes, and once a minute while it lasts.
-#[derive(Debug, Default)]
-struct Repeated {
-    said: Option<(String, u64)>,
-}
-
-impl Repeated {
-    /// Is it to be said now?
-    fn again(&mut self, what: String, now: u64) -> bool {
-        let due =
-            self.said.as_ref().is_none_or(|(said, at)| *said != what || now >= at.saturating_add(REPEAT));
-        if due {
-            self.said = Some((what, now));
-        }
-        due
-    }
-
-    fn is_bad(&self) -> bool {
-        self.said.is_some()
-    }
-
-    fn well(&mut self) {
-        self.said = None;
     }
 }
 
@@ -518,18 +569,6 @@ fn own_hash() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn trouble_is_said_when_it_changes_and_once_a_minute() {
-        let mut trouble = Repeated::default();
-        assert!(!trouble.is_bad());
-        let said: Vec<bool> = [("full", 1), ("full", 2), ("gone", 3), ("gone", REPEAT), ("gone", REPEAT + 3)]
-            .map(|(what, now)| trouble.again(what.to_owned(), now))
-            .into();
-        assert_eq!(said, [true, false, true, false, true]);
-        trouble.well();
-        assert!(trouble.again("gone".to_owned(), REPEAT + 4));
-    }
 
     #[test]
     fn what_the_sensor_counts_itself_is_not_counted_twice() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::central::Central;
 use crate::daemon::Daemon;
@@ -140,6 +140,13 @@ impl Agent {
     /// `run` to its end: for what must not start.
     pub fn run_to_end(&self) -> Result<Ended> {
         programs::run(AGENT, ["run".as_ref(), "--config".as_ref(), self.config().as_os_str()])
+    }
+
+    /// SIGHUP: it reads its policy anew.
+    pub fn reload(&self) -> Result<()> {
+        let pid = self.pid().context("the agent is not running")?;
+        let pid = Pid::from_raw(pid.cast_signed()).context("no pid")?;
+        Ok(kill_process(pid, Signal::HUP)?)
     }
 
     /// SIGTERM; it must end in order, and what it started too.

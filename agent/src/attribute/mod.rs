@@ -23,6 +23,7 @@ mod host;
 mod cgroup;
 mod users;
 mod mounts;
+mod remounts;
 mod table;
 mod groups;
 mod processes;
@@ -52,6 +53,7 @@ use logins::{Login, Logins, is_login_program};
 use mounts::Mounts;
 use processes::Processes;
 use redact::{Redactor, TagKey};
+use remounts::Remounts;
 use users::Users;
 
 use crate::decode::observed::{Cause, Event, Inode, Lost, Observed, Place};
@@ -118,6 +120,8 @@ pub struct Counters {
     pub cgroups_forgotten: u64,
     /// Lines of the mount table that could not be read.
     pub mounts_unread: u64,
+    /// Changes of the mount table that are not told because of their bound.
+    pub remounts_untold: u64,
     /// Files with more than one name whose other names are not known, because of their bound.
     pub links_untold: u64,
 }
@@ -133,6 +137,7 @@ pub struct Attribution<H: Host = ThisHost> {
     last: Option<subject::Last>,
     mounts: Mounts,
     mounts_at: u64,
+    remounts: Remounts,
     /// The initial mount namespace.
     initial: u32,
     /// See [`Attributed::witnessed`].
@@ -169,6 +174,7 @@ impl<H: Host> Attribution<H> {
             last: None,
             mounts,
             mounts_at: 0,
+            remounts: Remounts::default(),
             initial,
             witnessed: false,
             logins: Logins::default(),
@@ -205,7 +211,15 @@ impl<H: Host> Attribution<H> {
             call: call(&seen.cause),
             error: seen.cause.error,
         };
-        Some(Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private })
+        let attributed =
+            Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private };
+        self.remounts.called(&attributed);
+        Some(attributed)
+    }
+
+    /// What the mount table says has changed and no call named, since it was asked for last. `now`: CLOCK_BOOTTIME, ns.
+    pub fn remounted(&mut self, now: u64) -> Vec<Attributed> {
+        self.remounts.take(now)
     }
 
     /// A login user that was set, if the last event told of one. It comes before that event.
@@ -287,10 +301,13 @@ impl<H: Host> Attribution<H> {
         self.processes.refer(&event::observed_id(id));
     }
 
-    /// Reads the mount table again: call it when something was mounted or unmounted.
-    pub fn refresh(&mut self) {
+    /// Reads the mount table again: call it when something was mounted or unmounted. `now`: CLOCK_BOOTTIME, ns.
+    pub fn refresh(&mut self, now: u64) {
         match self.host.mountinfo() {
-            Ok(text) => self.mounts = Mounts::parse(&text),
+            Ok(text) => {
+                let before = std::mem::replace(&mut self.mounts, Mounts::parse(&text));
+                self.remounts.compare(&before, &self.mounts, self.initial, now);
+            }
             Err(error) => tracing::warn!("the mount table cannot be read, so the old one stays: {error}"),
         }
     }
@@ -299,6 +316,7 @@ impl<H: Host> Attribution<H> {
     pub fn counters(&self) -> Counters {
         Counters {
             mounts_unread: self.mounts.unread,
+            remounts_untold: self.remounts.untold,
             links_untold: self.links.untold,
             ..self.processes.counters()
         }
@@ -316,7 +334,7 @@ impl<H: Host> Attribution<H> {
             files(&seen.event).into_iter().flatten().any(|file| !self.mounts.knows(place::device(file)));
         if unknown && seen.at >= self.mounts_at.saturating_add(REFRESH) {
             self.mounts_at = seen.at;
-            self.refresh();
+            self.refresh(seen.at);
         }
     }
 }

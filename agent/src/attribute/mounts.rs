@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use graven_record::v1::MountKind;
+
 use crate::decode::observed::DentryPath;
 use crate::quick::QuickMap;
 
@@ -38,6 +40,19 @@ struct Mount {
     root: Vec<u8>,
     point: Vec<u8>,
     filesystem: Arc<str>,
+    /// What is mounted, as whoever mounted it said.
+    source: Vec<u8>,
+    /// The mount, or all of its file system.
+    read_only: bool,
+}
+
+/// A mount that is there, gone, elsewhere or otherwise than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Changed<'a> {
+    pub(super) kind: MountKind,
+    pub(super) point: &'a [u8],
+    pub(super) source: &'a [u8],
+    pub(super) filesystem: &'a str,
 }
 
 /// A host path and its other names.
@@ -147,6 +162,28 @@ impl Mounts {
         (self.at_path(&path)? == at).then_some(path)
     }
 
+    /// What differs from an earlier table. A mount's number is used again once it is gone: with another file system or another
+    /// part of one it is another mount.
+    pub(super) fn changes_since<'a>(&'a self, before: &'a Self) -> Vec<Changed<'a>> {
+        let same = |one: &Mount, other: &Mount| (one.device, &one.root) == (other.device, &other.root);
+        let counterpart = |of: &Mount, table: &'a Self| {
+            let mount = table.mounts.get(*table.by_id.get(&of.id)?)?;
+            same(mount, of).then_some(mount)
+        };
+        let gone = before.mounts.iter().filter(|mount| counterpart(mount, self).is_none());
+        let gone = gone.map(|mount| mount.changed(MountKind::Unmount));
+        let now = self.mounts.iter().filter_map(|mount| {
+            let kind = match counterpart(mount, before) {
+                None => Changed::kind_of_new(&mount.root),
+                Some(then) if then.point != mount.point => MountKind::Move,
+                Some(then) if then.read_only != mount.read_only => MountKind::Remount,
+                Some(_) => return None,
+            };
+            Some(mount.changed(kind))
+        });
+        gone.chain(now).collect()
+    }
+
     fn link(&mut self) {
         for (at, mount) in self.mounts.iter().enumerate() {
             self.by_id.insert(mount.id, at);
@@ -202,6 +239,12 @@ impl Mounts {
     }
 }
 
+impl Mount {
+    fn changed(&self, kind: MountKind) -> Changed<'_> {
+        Changed { kind, point: &self.point, source: &self.source, filesystem: &self.filesystem }
+    }
+}
+
 fn hidden(device: u64, inner: &[u8]) -> Vec<u8> {
     let (major, minor) = (device >> 20, device & 0xf_ffff);
     [format!("fs:{major}:{minor}:").as_bytes(), inner].concat()
@@ -230,11 +273,19 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let (major, minor) = (number(device.next()?)?, number(device.next()?)?);
     let root = unescaped(fields.next()?);
     let point = unescaped(fields.next()?);
-    let filesystem = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let options = fields.next()?;
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let filesystem = fields.next()?;
+    let source = fields.next().map(unescaped).unwrap_or_default();
+    let of_all = fields.next().unwrap_or_default();
+    let read_only = [options, of_all]
+        .into_iter()
+        .any(|options| options.split(|&byte| byte == b',').any(|one| one == b"ro"));
     let device = (u64::from(major) << 20) | u64::from(minor);
     let filesystem = String::from_utf8_lossy(filesystem).into();
     // Namespace files and the like have a root that is no path; a removed root ends in "//deleted".
-    point.starts_with(b"/").then_some(Mount { id, parent, device, root, point, filesystem })
+    let mount = Mount { id, parent, device, root, point, filesystem, source, read_only };
+    mount.point.starts_with(b"/").then_some(mount)
 }
 
 fn number(field: &[u8]) -> Option<u32> {

@@ -135,6 +135,7 @@ impl Processes {
             no_cgroup: self.groups.unknown,
             cgroups_forgotten: self.groups.forgotten,
             mounts_unread: 0,
+            remounts_untold: 0,
             links_untold: 0,
         }
     }

@@ -1,5 +1,6 @@
 //! Changes of files, one for each hook.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,7 +32,7 @@ type Deed = (fn(&Path) -> io::Result<()>, Hooks);
 
 /// Each in an empty folder, which it leaves empty, or with what the next needs.
 static DEEDS: [Deed; 10] = [
-    (node, &["vfs_create", "vfs_mknod", "vfs_unlink", "sys_exit"]),
+    (node, &["vfs_create", "vfs_mknod", "vfs_unlink"]),
     (folder, &["vfs_mkdir", "vfs_rmdir"]),
     (link, &["vfs_symlink", "vfs_link", "vfs_rename"]),
     (mode, &["notify_change"]),
@@ -54,17 +55,19 @@ const ACL: [u8; 28] = [
 const ACL_NAME: &str = "system.posix_acl_access";
 const ATTRIBUTE: &str = "user.graven";
 
-/// Does all that can be done in this folder: the hooks that it went through.
-pub(super) fn all(folder: &Path) -> Vec<&'static str> {
+/// Does what these hooks hang on, as far as it can be done in this folder: the hooks that it went through.
+pub(super) fn all(folder: &Path, wanted: &BTreeSet<&'static str>) -> Vec<&'static str> {
+    let is_wanted = |hooks: Hooks| hooks.iter().any(|hook| wanted.contains(hook));
     let mut hooks = Vec::new();
     clear(folder);
-    for (deed, goes_through) in &DEEDS {
+    for (deed, goes_through) in DEEDS.iter().filter(|(_, hooks)| is_wanted(hooks)) {
         if deed(folder).is_ok() {
             hooks.extend(*goes_through);
         }
     }
-    if write(folder).is_ok() && times(folder).is_ok() {
-        hooks.extend(statfs(folder).map_or(&[][..], |of| by_kind(of.f_type.cast_unsigned())));
+    let of_kind = statfs(folder).map_or(&[][..], |of| by_kind(of.f_type.cast_unsigned()));
+    if is_wanted(of_kind) && write(folder).is_ok() && times(folder).is_ok() {
+        hooks.extend(of_kind);
     }
     clear(folder);
     hooks
@@ -80,11 +83,11 @@ fn by_kind(kind: u64) -> Hooks {
     }
 }
 
-/// What is done outside of folders: a pipe's inode has no multigrain times.
+/// What is done outside of folders: a call, which makes a pipe, whose inode has no multigrain times.
 pub(super) fn elsewhere() -> Vec<&'static str> {
     let mut hooks = Vec::new();
     if io::pipe().is_ok() {
-        hooks.push("inode_set_ctime_to_ts");
+        hooks.extend(["sys_exit", "inode_set_ctime_to_ts"]);
     }
     if sys::request_nothing().is_ok() {
         hooks.push("io_uring");

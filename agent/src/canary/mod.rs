@@ -1,6 +1,6 @@
 //! Deeds of the agent's own, after which every program of the sensor must have run once.
 //!
-//! In: folders of the agent's own, whose content is ignored. Out: what was done, by the names of the hooks that it goes
+//! In: folders of the agent's own, whose content is ignored; the hooks that are attached. Out: what was done, by the names of the hooks that it goes
 //! through. Always: what a kernel or file system cannot do is left out, and so are the hooks that only it goes through; what
 //! is made is removed. Never: decides what a hook that stayed silent means, waits longer than [`child::PATIENCE`]. It cannot
 //! fail: a deed that fails proves nothing.
@@ -40,11 +40,11 @@ impl Canary {
         self.folders.iter().filter(|folder| make(folder).is_ok()).cloned().collect()
     }
 
-    /// Does everything.
-    pub fn act(&self) -> Done {
+    /// Does what these hooks hang on, as far as it can be done.
+    pub fn act(&self, hooks: &BTreeSet<&'static str>) -> Done {
         let mut done = Done::default();
         for folder in &self.folders() {
-            done.hooks.extend(deeds::all(folder));
+            done.hooks.extend(deeds::all(folder, hooks));
         }
         done.hooks.extend(deeds::elsewhere());
         if let Some((pid, hooks)) = child::start() {
@@ -78,10 +78,12 @@ mod tests {
     fn what_is_done_leaves_nothing_behind() {
         let place = tempfile::tempdir().unwrap();
         let canary = Canary::new(vec![place.path().join("canary"), "/proc/canary".into()]);
-        let done = canary.act();
-        for hook in ["vfs_unlink", "vfs_rename", "notify_change", "sched_process_exec", "sys_exit"] {
+        let wanted = ["vfs_unlink", "vfs_rename", "notify_change"];
+        let done = canary.act(&wanted.into());
+        for hook in wanted.into_iter().chain(["sched_process_exec", "sys_exit"]) {
             assert!(done.hooks.contains(hook), "{hook}: {done:?}");
         }
+        assert!(!done.hooks.contains("vfs_mkdir"), "nobody wants it: {done:?}");
         assert_eq!(std::fs::read_dir(place.path().join("canary")).unwrap().count(), 0);
         assert!(done.child.is_some());
     }

@@ -4,6 +4,7 @@
 //! what is new since the last look, and which programs stayed silent. Always: a counter that grows is said once, with its kind and hook. Never: reads
 //! anything itself. A counter that goes back (a new sensor) counts from zero.
 
+mod repeated;
 mod silence;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use graven_record::frame::LossKind;
 use crate::seal::Now;
 use crate::sensor::Counters;
 
+pub use repeated::Repeated;
 pub use silence::silent;
 
 /// The wall clock drifts and is slewed; what moves more than this within a second was stepped, ns.

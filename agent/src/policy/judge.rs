@@ -12,8 +12,6 @@ use crate::attribute::Attributed;
 /// S_IFMT and S_IFDIR of `st_mode`.
 const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
-/// S_IFBLK.
-const BLOCK: u32 = 0o060_000;
 
 /// Judges what a process did.
 pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
@@ -53,8 +51,7 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
     if verdict.decision() != Decision::Ignore {
         return (verdict, lane);
     }
-    if matches!(&seen.event, Event::Open(open) if is_block_device(open)) {
-        let reason = "a disk was opened below its file system; its node lies in a place that may change";
+    if let Some(reason) = policy.disks.reason(&seen.event) {
         return (log(&verdict.rule, reason), Lane::Protected);
     }
     if seen.source.ring() == Ring::Protected {
@@ -68,10 +65,6 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
         return (log(&verdict.rule, reason), Lane::Activity);
     }
     (verdict, lane)
-}
-
-fn is_block_device(open: &v1::Open) -> bool {
-    open.file.as_ref().is_some_and(|file| file.mode & TYPE == BLOCK)
 }
 
 /// A name that leads elsewhere would be seen: what was refused changed nothing, and what a request of io_uring asks
@@ -243,13 +236,12 @@ fn decide_own(policy: &Policy, event: &Event) -> Verdict {
             }
             None => log("", ""),
         },
-        Event::ProbeSilent(silent) => {
-            let again = if silent.attached_again { "it is attached again" } else { "it is still off" };
-            let reason = format!("a program of the sensor was off its hook: {again}");
+        Event::ProbeSilent(_) => {
+            let reason = "what happened meanwhile may not be in the log".to_owned();
             verdict(Decision::Alert, Severity::Critical, "", reason)
         }
         Event::MapChanged(_) => {
-            let reason = "somebody else wrote into a map of the sensor".to_owned();
+            let reason = "what was left out meanwhile was not for the policy to decide".to_owned();
             verdict(Decision::Alert, Severity::Critical, "", reason)
         }
         Event::Uncovered(_) => log("", "what this process does from here on is not decoded"),
@@ -273,8 +265,9 @@ pub(super) fn verdict(decision: Decision, severity: Severity, rule: &str, reason
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
     use std::path::Path;
 
     use graven_record::v1::Process;

@@ -37,6 +37,7 @@ mod marks;
 mod rules;
 mod program;
 mod kernel;
+mod disks;
 mod judge;
 mod fold;
 
@@ -83,6 +84,7 @@ pub struct Policy {
     places: places::Places,
     allowed: rules::Allowed,
     exec: rules::ExecRules,
+    disks: disks::Disks,
     warnings: Vec<String>,
 }
 
@@ -136,6 +138,7 @@ impl Policy {
             places: places::Places::new(&document.protect, &document.mutable, host, &mut warnings),
             allowed: rules::Allowed::new(document.allow, host),
             exec: rules::ExecRules::new(document.exec, host),
+            disks: disks::Disks::of(host),
             warnings,
         }
     }

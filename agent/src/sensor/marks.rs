@@ -58,6 +58,8 @@ pub struct Wanted {
     /// The directories between a root and the one above it, with what holds there: one that moves takes the roots below it
     /// along, and what is put at their places has no mark.
     pub above: Vec<Mark>,
+    /// The policy is another one: what the old one protected by its paths is not, unless it was moved away from them.
+    pub anew: bool,
 }
 
 /// The directories above roots, see [`Wanted::above`].
@@ -100,6 +102,8 @@ pub(super) struct Marks {
     set: BTreeMap<u64, [u8; 16]>,
     /// Of these, the directories above roots.
     above: BTreeSet<u64>,
+    /// And those that a path of the policy led to at the last look.
+    named: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for Marks {
@@ -117,8 +121,8 @@ impl Marks {
         let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
         let bits = bits_of(std::iter::empty());
         let (watched, set) = (std::collections::HashMap::new(), BTreeMap::new());
-        let above = BTreeSet::new();
-        Ok(Self { table, marked, bits, answers, generation, watch, watched, set, above })
+        let (above, named) = (BTreeSet::new(), BTreeSet::new());
+        Ok(Self { table, marked, bits, answers, generation, watch, watched, set, above, named })
     }
 
     /// Sets all marks while the kernel believes no verdict. A protected root that lives on stays marked though
@@ -134,9 +138,15 @@ impl Marks {
     /// Finds the roots and writes their marks.
     fn look(&mut self, ebpf: &mut Ebpf, wanted: &Wanted) -> Result<usize, SensorError> {
         let mut set = self.still_protected();
+        if wanted.anew {
+            // Where another policy's paths lead it says itself.
+            set.retain(|address, _| !self.named.contains(address));
+        }
+        let mut named = BTreeSet::new();
         for mark in &wanted.roots {
             if let Some((address, value)) = self.resolve(ebpf, mark)? {
                 keep_strictest(&mut set, address, value);
+                named.insert(address);
             }
         }
         if set.len() > graven_abi::limits::MARKS as usize {
@@ -149,6 +159,7 @@ impl Marks {
         written?;
         self.set = set;
         self.above = above;
+        self.named = named;
         self.forget();
         Ok(left_out)
     }

@@ -18,6 +18,7 @@ mod rings;
 mod merge;
 mod overflow;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
@@ -342,12 +343,15 @@ impl Sensor {
         renewed
     }
 
-    /// How often each program runs while `deeds` are done: before and after. Counting costs each run of each program of the
+    /// How often each program runs while `deeds` are done, which are told what is attached: before and after. Counting costs each run of each program of the
     /// host some ten nanoseconds meanwhile (BPF_ENABLE_STATS, since 5.8).
-    pub fn count_runs<T>(&self, deeds: impl FnOnce() -> T) -> Result<(Vec<Runs>, T, Vec<Runs>), SensorError> {
+    pub fn count_runs<T>(
+        &self,
+        deeds: impl FnOnce(&BTreeSet<&'static str>) -> T,
+    ) -> Result<(Vec<Runs>, T, Vec<Runs>), SensorError> {
         let counting = enable_stats(Stats::RunTime).map_err(|error| SensorError::Count(error.io_error))?;
         let before = runs::runs(&self.ebpf, &self.hooks);
-        let done = deeds();
+        let done = deeds(&before.iter().map(|runs| runs.hook).collect());
         let after = runs::runs(&self.ebpf, &self.hooks);
         drop(counting);
         Ok((before, done, after))

@@ -97,7 +97,7 @@ fn plain() -> Vec<Named> {
 /// What the agent says of its own sensor.
 fn of_the_sensor() -> Vec<Named> {
     let critical = |reason: &str| alert(v1::Severity::Critical, "", reason);
-    let (no_call, since) = (v1::Entry::Unspecified, BOOT_TIME - 240_000_000_000);
+    let (no_call, since) = (v1::Entry::Unspecified, BOOT_TIME - 24_000_000_000);
     let silent = v1::ProbeSilent {
         hook: "sys_exit".into(),
         reason: "its link is closed".into(),
@@ -121,14 +121,18 @@ fn of_the_sensor() -> Vec<Named> {
         sensor_hash: vec![0x77; 32],
         ..v1::Start::default()
     };
-    let silence = critical("a program of the sensor was off its hook: it is attached again");
+    let silence = critical("what happened meanwhile may not be in the log");
     vec![
         ("probe_silent", no_call, "", (None, silence, Event::ProbeSilent(silent))),
         (
             "map_changed",
             no_call,
             "",
-            (None, critical("somebody else wrote into a map of the sensor"), Event::MapChanged(changed)),
+            (
+                None,
+                critical("what was left out meanwhile was not for the policy to decide"),
+                Event::MapChanged(changed),
+            ),
         ),
         ("start-canary", no_call, "", (None, log(), Event::Start(start))),
     ]

@@ -54,7 +54,7 @@ fn record(demo: &Path) -> Result<Vec<Raw>> {
         Mark { path: "/".into(), class: MarkClass::Mutable },
         Mark { path: demo.to_owned(), class: MarkClass::Protect },
     ];
-    sensor.mark(&Wanted { roots, above: Vec::new() })?;
+    sensor.mark(&Wanted { roots, ..Wanted::default() })?;
     let mut drain = sensor.rings()?;
     sensor.attach()?;
     let mut merge = Merge::default();

@@ -6,6 +6,7 @@ mod names;
 mod races;
 mod claims;
 mod depths;
+mod mounts;
 
 use anyhow::{Result, bail, ensure};
 use graven_tests::actor::{Acted, Actor};

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use graven_tests::calls::uring::Opcode;
 use graven_tests::calls::{Call, Entry};
-use graven_tests::syscalls::{self, Argument, Handle, Mapping, Ring, Way};
+use graven_tests::syscalls::uring::{Ring, Way};
+use graven_tests::syscalls::{self, Argument, Handle, Mapping};
 
 use crate::hand::{Hand, text};
 

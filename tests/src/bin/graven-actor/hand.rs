@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use anyhow::{Context, Error, Result, bail, ensure};
 use graven_tests::calls::uring::Opcode;
 use graven_tests::calls::{Call, Entry, Shape};
-use graven_tests::syscalls::{self, AT_FDCWD, Argument, Handle, Mapping, Ring, Way};
+use graven_tests::syscalls::uring::{Ring, Way};
+use graven_tests::syscalls::{self, AT_FDCWD, Argument, Handle, Mapping};
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 

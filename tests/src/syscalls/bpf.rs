@@ -1,4 +1,4 @@
-//! BPF maps of others, by their numbers: bpf(2).
+//! BPF maps and programs of others, by the kernel's numbers of them: bpf(2).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,7 +11,8 @@ const BPF: usize = 321;
 const UPDATE_ELEM: usize = 2;
 const DELETE_ELEM: usize = 3;
 const GET_NEXT_KEY: usize = 4;
-const GET_FD_BY_ID: usize = 14;
+const PROGRAM_BY_ID: usize = 13;
+const MAP_BY_ID: usize = 14;
 const GET_INFO_BY_FD: usize = 15;
 
 /// A map.
@@ -27,20 +28,11 @@ pub struct Map {
 impl Map {
     /// By the kernel's number of it.
     pub fn of(id: u32) -> io::Result<Self> {
-        let number = bpf(GET_FD_BY_ID, &[id.into(), 0])?;
-        let number = i32::try_from(number).map_err(io::Error::other)?;
-        // SAFETY: the kernel has just made it for this process, and nobody else knows it.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        let descriptor = by_id(MAP_BY_ID, id)?;
         // `struct bpf_map_info`: type, id, key_size, value_size, max_entries, map_flags, name.
-        let mut info = [0_u32; 10];
-        let length = size_of_val(&info) as u64;
-        bpf(
-            GET_INFO_BY_FD,
-            &[descriptor.as_raw_fd().cast_unsigned() as u64 | length << 32, word(info.as_mut_ptr())],
-        )?;
-        let name: Vec<u8> =
-            info[6..].iter().flat_map(|part| part.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
-        let name = String::from_utf8_lossy(&name).into_owned();
+        let mut info = [0; 10];
+        ask(&descriptor, &mut info)?;
+        let name = text(&info[6..]);
         Ok(Self { descriptor, name, key_size: info[2] as usize, value_size: info[3] as usize })
     }
 
@@ -81,6 +73,34 @@ impl Map {
     fn with(&self, command: usize, key: u64, value: u64) -> io::Result<()> {
         bpf(command, &[self.descriptor.as_raw_fd().cast_unsigned().into(), key, value, 0]).map(drop)
     }
+}
+
+/// What a program is called; at most 15 bytes.
+pub fn program_name(id: u32) -> io::Result<String> {
+    // `struct bpf_prog_info`, up to the name.
+    let mut info = [0; 20];
+    ask(&by_id(PROGRAM_BY_ID, id)?, &mut info)?;
+    Ok(text(&info[16..]))
+}
+
+fn by_id(command: usize, id: u32) -> io::Result<OwnedFd> {
+    let number = i32::try_from(bpf(command, &[id.into(), 0])?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made it for this process, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// What the kernel knows of it: as many words of it.
+fn ask(of: &OwnedFd, info: &mut [u32]) -> io::Result<()> {
+    let length = size_of_val(info) as u64;
+    let number = u64::from(of.as_raw_fd().cast_unsigned());
+    bpf(GET_INFO_BY_FD, &[number | length << 32, word(info.as_mut_ptr())]).map(drop)
+}
+
+/// Up to its NUL.
+fn text(words: &[u32]) -> String {
+    let bytes = words.iter().flat_map(|part| part.to_ne_bytes());
+    let bytes: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn word<T>(of: *const T) -> u64 {

@@ -1,0 +1,73 @@
+//! The policy is read anew: what was remembered as mutable under the old one is not under the new one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use graven_tests::agent;
+use graven_tests::record::Record;
+use graven_tests::stage::Stage;
+use graven_tests::wait::until;
+use graven_tests::words;
+
+use crate::{SUITE, actor};
+
+/// Changes after which the kernel remembers the verdict on a directory.
+const REMEMBERED: &str = "2000";
+/// Times that the policy changes.
+const TURNS: usize = 6;
+
+/// The agent has read this policy, or refused it.
+fn reload(stage: &Stage, policy: &str) -> Result<Record> {
+    let known = stage.central.events(&["--kind", "policy_change"])?.len();
+    std::fs::write(stage.agent.policy(), policy)?;
+    stage.agent.reload()?;
+    until("the change of the policy", || {
+        let mut changes = stage.central.events(&["--kind", "policy_change"])?;
+        Ok((changes.len() > known).then(|| changes.pop()).flatten())
+    })
+}
+
+fn protecting(places: &[&Path]) -> String {
+    agent::policy_of(places)
+}
+
+#[test]
+fn what_another_policy_protects_is_recorded_from_its_record_on_and_what_it_does_not_is_not() -> Result<()> {
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("policy"))? else { return Ok(()) };
+    let watched = stage.watched().to_owned();
+    let other = stage.outside("other")?;
+    let deep = other.join("deep");
+    std::fs::create_dir(&deep)?;
+    let (mut told, mut untold): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        // Whatever the policy says of it, its verdict is remembered.
+        actor()?.act(&words!["storm", deep, REMEMBERED, "100000"])?;
+        let protects = turn % 2 == 0;
+        let places: &[&Path] = if protects { &[&watched, &other] } else { &[&watched] };
+        let change = reload(&stage, &protecting(places))?;
+        ensure!(change.text("/unmapped/refused").is_empty(), "{:#}", change.0);
+        let name = deep.join(format!("turn-{turn}"));
+        actor()?.act(&words!["mkdir", name, "0755"])?;
+        if protects { told.push(name) } else { untold.push(name) }
+    }
+    stage.fence()?;
+    for name in &told {
+        ensure!(!stage.records(name)?.is_empty(), "{} is not recorded", name.display());
+    }
+    for name in &untold {
+        ensure!(stage.records(name)?.is_empty(), "{} is recorded", name.display());
+    }
+    stage.finish()
+}
+
+#[test]
+fn a_wrong_policy_is_refused_and_the_old_one_stays() -> Result<()> {
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("wrong"))? else { return Ok(()) };
+    let wrong = protecting(&[stage.watched()]).replace("schema = 1", "schema = 7");
+    let change = reload(&stage, &wrong)?;
+    ensure!(change.text("/unmapped/refused").contains("schema"), "{:#}", change.0);
+    ensure!(change.0["is_alert"] == true && change.text("/severity") == "High", "{:#}", change.0);
+    let fence = stage.fence()?;
+    ensure!(fence.0["is_alert"] == true, "{:#}", fence.0);
+    stage.finish()
+}
