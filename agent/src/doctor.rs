@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ const UNSEEN: [&str; 11] = [
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
     "the opening for reading of a character device that writes to disks: what it is told to do by ioctl(2) is recorded",
     "calls that change no file, mount or program by themselves: quotactl, reboot, chroot, entering or leaving namespaces, pidfd_getfd, prctl(PR_SET_MM), setting the clock (a step of it is a record)",
-    "who changes maps of BPF programs, other than the sensor's own, and programs attached other than by bpf(2)",
+    "who changes maps of BPF programs by bpf(2), other than those of the sensor that hold the policy's places, and programs attached other than by bpf(2); a program that writes into the sensor's maps is seen when it is loaded",
 ];
 
 /// Likewise, where inode-time tracepoints tell which inodes change.
@@ -78,12 +79,15 @@ pub struct Report {
 pub fn examine() -> Result<Report, crate::sensor::SensorError> {
     let mut sensor = Sensor::load()?;
     sensor.attach()?;
-    let (heard, deaf) = match sing(&sensor, &Canary::new(vec![folder()])) {
+    let folder = folder();
+    let (heard, deaf) = match sing(&sensor, &Canary::new(folder.clone().into_iter().collect())) {
         Ok((heard, _child)) => (heard, None),
         Err(error) => (Heard::new(), Some(exit::in_one_line(&error))),
     };
-    // It is empty, unless somebody else put something there.
-    let _removed = fs::remove_dir(folder());
+    if let Some(folder) = folder {
+        // It is empty: what was made there is gone.
+        let _removed = fs::remove_dir(folder);
+    }
     Ok(Report {
         heard,
         deaf,
@@ -96,9 +100,13 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
     })
 }
 
-/// For the canary: of this process alone.
-fn folder() -> PathBuf {
-    std::env::temp_dir().join(format!("graven-doctor-{}", std::process::id()))
+/// For the canary: nobody knows its name before, and it is new. None where there is no room: then less is tried.
+fn folder() -> Option<PathBuf> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).ok()?;
+    let folder = std::env::temp_dir().join(format!("graven-doctor-{}", hex::encode(name)));
+    fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+    Some(folder)
 }
 
 /// The preemption model as far as the kernel tells it without debugfs.
@@ -193,7 +201,7 @@ impl Report {
             writeln!(out, "whether they run is not known: {why}")?;
         }
         for map in &self.open {
-            writeln!(out, "the map {map} is not frozen: others with the rights can change it unseen")?;
+            writeln!(out, "the map {map} is not frozen: others with the rights can write it by bpf(2)")?;
         }
         writeln!(out, "\nnot seen in this mode on this kernel")?;
         unseen(self.witness).iter().try_for_each(|line| writeln!(out, "  - {line}"))

@@ -84,7 +84,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             printer.print(&judged)?;
         }
         if sensor.marks_stale() | roots.mounts_changed() {
-            pipeline.attribution().refresh(Now::read().boot);
+            pipeline.refresh(Now::read().boot);
             roots.mark(pipeline.policy(), &mut sensor)?;
         }
     }

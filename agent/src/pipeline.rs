@@ -34,6 +34,8 @@ const EXPECTED: usize = 8;
 pub struct Pipeline<H: Host = ThisHost> {
     attribution: Attribution<H>,
     policy: Policy,
+    /// The one before, and until when it held.
+    before: Option<(u64, Policy)>,
     refusals: Refusals,
     expected: VecDeque<u32>,
     ignored: u64,
@@ -44,7 +46,7 @@ impl<H: Host> Pipeline<H> {
     /// The stages with their state.
     pub fn new(attribution: Attribution<H>, policy: Policy) -> Self {
         let (refusals, expected) = (Refusals::default(), VecDeque::new());
-        Self { attribution, policy, refusals, expected, ignored: 0, undecodable: 0 }
+        Self { attribution, policy, before: None, refusals, expected, ignored: 0, undecodable: 0 }
     }
 
     /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins is counted and
@@ -58,7 +60,7 @@ impl<H: Host> Pipeline<H> {
     pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
-        let mut judged = judge(&self.policy, attributed);
+        let mut judged = judge(self.policy_at(attributed.at), attributed);
         if let Some(place) = self.expected.iter().position(|pid| is_own_child(&judged, *pid)) {
             self.expected.remove(place);
             judged.record.verdict = Some(policy::expected());
@@ -72,9 +74,16 @@ impl<H: Host> Pipeline<H> {
 
     /// What the last record brought to light beside itself: a login user that was set before it.
     pub fn aside(&mut self) -> Option<Judged> {
-        let judged = judge(&self.policy, self.attribution.login()?);
+        let login = self.attribution.login()?;
+        let judged = judge(self.policy_at(login.at), login);
         self.remember(&judged);
         Some(judged)
+    }
+
+    /// Reads the mount table again.
+    pub fn refresh(&mut self, now: u64) {
+        let policy = &self.policy;
+        self.attribution.refresh(now, |path| policy.covers(path));
     }
 
     /// Mounts over protected places that no call named, by the mount table. `now`: CLOCK_BOOTTIME, ns.
@@ -113,9 +122,17 @@ impl<H: Host> Pipeline<H> {
         }
     }
 
-    /// Another policy judges from here on.
-    pub fn judge_by(&mut self, policy: Policy) {
-        self.policy = policy;
+    /// Another policy judges what happens from here on. `now`: CLOCK_BOOTTIME, ns.
+    pub fn judge_by(&mut self, policy: Policy, now: u64) {
+        self.before = Some((now, std::mem::replace(&mut self.policy, policy)));
+    }
+
+    /// The policy of the time at which something happened: records may be late.
+    fn policy_at(&self, at: u64) -> &Policy {
+        match &self.before {
+            Some((until, before)) if at < *until => before,
+            _ => &self.policy,
+        }
     }
 
     /// The policy that judges.

@@ -19,6 +19,8 @@ use crate::sensor::{Sensor, SensorError};
 
 /// What `silent` says of a hook whose link is gone.
 const LOST: &str = "its link is closed";
+/// And of one that was let go because of another.
+const TOGETHER: &str = "it is used together with others that are off";
 /// And of one whose link is there.
 pub const SILENT: &str = "it did not run though what it hangs on was done";
 
@@ -31,7 +33,9 @@ pub struct Vigil {
     /// When all was in order last, ns since boot.
     well: u64,
     /// What could not be put right, and why.
-    off: BTreeMap<&'static str, &'static str>,
+    off: Wrong,
+    /// The last round could not be made.
+    deaf: bool,
     heard: Heard,
 }
 
@@ -50,8 +54,8 @@ pub struct Seen {
 impl Vigil {
     /// The first round is made by [`Self::round`].
     pub fn new(canary: Canary, interval: Duration, now: Now) -> Self {
-        let (off, heard) = (BTreeMap::new(), BTreeMap::new());
-        Self { canary, interval, due: next(now, interval), well: now.boot, off, heard }
+        let (off, heard) = (Wrong::new(), Heard::new());
+        Self { canary, interval, due: next(now, interval), well: now.boot, off, deaf: false, heard }
     }
 
     /// Did a hook's programs run in the last round? None where nothing was done that it hangs on.
@@ -63,9 +67,10 @@ impl Vigil {
     pub fn look(&mut self, sensor: &mut Sensor, now: Now) -> Seen {
         let mut seen = Seen::default();
         let lost = sensor.lost_hooks().into_iter().filter(|hook| !self.off.contains_key(hook));
-        for (hook, why) in lost.map(|hook| (hook, LOST)).collect::<Vec<_>>() {
-            let renewed = renew(sensor, hook);
-            seen.events.push(self.silence(hook, why, renewed));
+        let lost: Wrong = lost.map(|hook| (hook, LOST)).collect();
+        if !lost.is_empty() {
+            let renewed = self.renew(sensor, &lost);
+            seen.events.extend(self.silences(lost, renewed));
         }
         if now.boot >= self.due {
             self.due = next(now, self.interval);
@@ -77,20 +82,27 @@ impl Vigil {
     /// Does the canary's deeds and compares the maps.
     pub fn round(&mut self, sensor: &mut Sensor, now: Now, seen: &mut Seen) {
         let before = seen.events.len();
-        if let Err(error) = self.listen(sensor, seen) {
-            tracing::error!("the sensor cannot be tried out: {}", exit::in_one_line(&error));
+        let listened = self.listen(sensor, seen);
+        if let Err(error) = &listened {
+            tracing::error!("the sensor cannot be tried out: {}", exit::in_one_line(error));
         }
-        match sensor.mend_maps() {
-            Ok(mended) => seen.events.extend(mended.into_iter().map(|(map, change)| {
-                Event::MapChanged(v1::MapChanged { map: map.to_owned(), change, since: self.well })
-            })),
-            Err(error) => {
-                tracing::error!("the sensor's maps cannot be compared: {}", exit::in_one_line(&error));
-            }
-        }
-        if seen.events.len() == before {
+        self.deaf = listened.is_err();
+        seen.events.extend(sensor.mend_maps().into_iter().map(|mended| {
+            let change = match &mended.written {
+                Ok(()) => mended.change,
+                Err(error) => format!("{}; it cannot be written again: {error}", mended.change),
+            };
+            let (map, restored) = (mended.map.to_owned(), mended.written.is_ok());
+            Event::MapChanged(v1::MapChanged { map, change, since: self.well, restored })
+        }));
+        if seen.events.len() == before && !self.deaf {
             self.well = now.boot;
         }
+    }
+
+    /// Could the last round not be made?
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// Attaches again what is silent, and listens once more.
@@ -101,16 +113,15 @@ impl Vigil {
         if wrong.is_empty() {
             return Ok(());
         }
-        let renewed: Vec<_> = wrong.keys().map(|hook| renew(sensor, hook)).collect();
-        let still = self.sing(sensor, seen)?;
-        for ((hook, why), renewed) in wrong.into_iter().zip(renewed) {
-            let renewed = match still.contains(&hook) {
-                true => renewed.and(Err("it stays silent when it is attached again".to_owned())),
-                false => renewed,
-            };
-            seen.events.push(self.silence(hook, why, renewed));
+        let mut renewed = self.renew(sensor, &wrong);
+        let still = self.sing(sensor, seen);
+        for (hook, renewed) in &mut renewed {
+            if renewed.is_ok() && still.as_ref().map_or(true, |still| still.contains(hook)) {
+                *renewed = Err("it stays silent when it is attached again".to_owned());
+            }
         }
-        Ok(())
+        seen.events.extend(self.silences(wrong, renewed));
+        still.map(drop)
     }
 
     /// Hooks that stay silent.
@@ -121,27 +132,43 @@ impl Vigil {
         Ok(self.heard.iter().filter(|(_, heard)| !**heard).map(|(hook, _)| *hook).collect())
     }
 
-    /// The record, and what is tried again at the next round.
-    fn silence(&mut self, hook: &'static str, why: &'static str, renewed: Result<(), String>) -> Event {
-        let attached_again = renewed.is_ok();
-        let reason = match renewed {
-            Ok(()) => {
-                self.off.remove(hook);
-                why.to_owned()
-            }
-            Err(error) => {
-                self.off.insert(hook, why);
-                format!("{why}; {error}")
-            }
-        };
-        Event::ProbeSilent(v1::ProbeSilent {
-            hook: hook.to_owned(),
-            reason,
-            attached_again,
-            since: self.well,
-        })
+    fn renew(&mut self, sensor: &mut Sensor, wrong: &Wrong) -> Renewed {
+        let renewed = sensor.hang_again(&wrong.keys().copied().collect());
+        // What was let go because of another is no work of others.
+        for hook in sensor.lost_hooks() {
+            self.off.entry(hook).or_insert(TOGETHER);
+        }
+        renewed
+    }
+
+    /// The records, and what is tried again at the next round.
+    fn silences(&mut self, wrong: Wrong, mut renewed: Renewed) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (hook, why) in wrong {
+            let renewed = renewed.remove(hook).unwrap_or(Ok(()));
+            let attached_again = renewed.is_ok();
+            let reason = match renewed {
+                Ok(()) => {
+                    self.off.remove(hook);
+                    why.to_owned()
+                }
+                Err(error) => {
+                    self.off.insert(hook, why);
+                    format!("{why}; it cannot be put right: {error}")
+                }
+            };
+            let (hook, since) = (hook.to_owned(), self.well);
+            events.push(Event::ProbeSilent(v1::ProbeSilent { hook, reason, attached_again, since }));
+        }
+        events
     }
 }
+
+/// Hooks that are off or silent, and why.
+type Wrong = BTreeMap<&'static str, &'static str>;
+
+/// What came of attaching them again.
+type Renewed = BTreeMap<&'static str, Result<(), String>>;
 
 /// Which of the hooks that the canary's deeds go through have run, and the program that was started for it.
 pub fn sing(sensor: &Sensor, canary: &Canary) -> Result<(Heard, Option<u32>), SensorError> {
@@ -149,12 +176,6 @@ pub fn sing(sensor: &Sensor, canary: &Canary) -> Result<(Heard, Option<u32>), Se
     let silent = silent(&before, &after, &hooks);
     let tried = after.iter().map(|runs| runs.hook).filter(|hook| hooks.contains(hook));
     Ok((tried.map(|hook| (hook, !silent.contains(&hook))).collect(), child))
-}
-
-fn renew(sensor: &mut Sensor, hook: &'static str) -> Result<(), String> {
-    sensor
-        .hang_again(hook)
-        .map_err(|error| format!("it cannot be attached again: {}", exit::in_one_line(&error)))
 }
 
 /// Half an interval from now, or up to one and a half: nobody knows when it is safe to take a program off for a while.

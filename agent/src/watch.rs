@@ -102,6 +102,8 @@ struct Watch {
     stored: u64,
     looked: u64,
     undecodable: u64,
+    /// Mounts that were not told, up to now.
+    untold: u64,
     /// Something was appended and not yet synced.
     unsynced: bool,
     /// What the spool refuses.
@@ -171,6 +173,7 @@ impl Watch {
             stored: 0,
             looked: 0,
             undecodable: 0,
+            untold: 0,
             unsynced: false,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),
@@ -197,6 +200,8 @@ impl Watch {
         let unseen = unseen(witness).into_iter().chain(missing.map(|hook| hook.without)).map(str::to_owned);
         let open =
             self.sensor.open_maps().iter().map(|map| format!("who changes the map {map}: it is not frozen"));
+        let deaf =
+            self.vigil.is_deaf().then(|| "whether the programs run: the kernel does not count it".to_owned());
         v1::Start {
             hooks: hooks
                 .iter()
@@ -207,7 +212,7 @@ impl Watch {
                     canary: heard(self.vigil.heard(hook.name)).into(),
                 })
                 .collect(),
-            uncovered: unseen.chain(open).collect(),
+            uncovered: unseen.chain(open).chain(deaf).collect(),
             agent_hash: own_hash(),
             processes_seeded: seeded,
             witness: witness.name().to_owned(),
@@ -261,7 +266,7 @@ impl Watch {
 
     fn mark(&mut self) -> anyhow::Result<()> {
         self.marked = Now::read().boot;
-        self.pipeline.attribution().refresh(self.marked);
+        self.pipeline.refresh(self.marked);
         self.roots.mark(self.pipeline.policy(), &mut self.sensor)
     }
 
@@ -302,7 +307,7 @@ impl Watch {
         }
         self.links = links;
         self.sealer.set_context(context::of_this_host(&policy));
-        self.pipeline.judge_by(policy);
+        self.pipeline.judge_by(policy, Now::read().boot);
         Ok(())
     }
 
@@ -394,6 +399,9 @@ impl Watch {
         let undecodable = self.pipeline.undecodable();
         self.sealer.lose(LossKind::Undecodable, undecodable - self.undecodable, "", now);
         self.undecodable = undecodable;
+        let untold = self.pipeline.attribution().counters().remounts_untold;
+        self.sealer.lose(LossKind::Queue, untold - self.untold, "", now);
+        self.untold = untold;
         for finding in self.spool.findings() {
             tracing::warn!("spool: {finding}");
             self.sealer.lose(LossKind::Spool, finding.lost(), "", now);

@@ -83,14 +83,18 @@ fn map(stage: &Stage, name: &str) -> Result<Map> {
     maps(stage)?.into_iter().find(|map| map.name == name).with_context(|| format!("no map {name}"))
 }
 
+/// Gone through only on file systems of certain kinds.
+const BY_KIND: [&str; 5] =
+    ["file_update_time", "file_modified", "kiocb_modified", "ctime_ns_xchg", "ctime_xchg_skip"];
+
 #[test]
 fn the_first_record_says_that_each_program_was_heard() -> Result<()> {
     attack(|stage| {
         let start = stage.central.events(&["--kind", "start"])?.pop().context("no start")?;
         for hook in start.list("/unmapped/hooks").iter().filter(|hook| hook["attached"] == true) {
             ensure!(hook["canary"] != "silent", "{hook}");
-            let always = hook["name"].as_str().is_some_and(|name| name.starts_with("s"));
-            ensure!(hook["canary"] == "ran" || !always, "{hook}");
+            let ran = hook["canary"] == "ran";
+            ensure!(ran || BY_KIND.iter().any(|name| hook["name"] == *name), "{hook}");
         }
         ensure!(start.text("/unmapped/sensor_sha256").len() == 64, "{:#}", start.0);
         ensure!(!start.text("/unmapped/witness").is_empty(), "{:#}", start.0);
@@ -149,17 +153,14 @@ fn marks_that_are_removed_are_put_back() -> Result<()> {
         let marks = map(stage, "MARKS")?;
         let keys = marks.keys()?;
         ensure!(!keys.is_empty(), "no marks");
-        let record = told(
+        told(
             stage,
             "map_changed",
             || keys.iter().try_for_each(|key| Ok(marks.delete(key)?)),
-            |record| record.text("/unmapped/map") == "MARKS",
+            |record| record.text("/unmapped/map") == "MARKS" && record.0["unmapped"]["restored"] == true,
         )?;
-        ensure!(
-            record.text("/unmapped/change").starts_with(&format!("{} marks", keys.len())),
-            "{:#}",
-            record.0
-        );
+        // A round may come in between: then the next one tells of the rest.
+        until("the marks", || Ok((marks.keys()?.len() == keys.len()).then_some(())))?;
         let again = marks.keys()?;
         ensure!(
             again.len() == keys.len() && keys.iter().all(|key| again.contains(key)),

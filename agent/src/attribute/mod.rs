@@ -137,6 +137,8 @@ pub struct Attribution<H: Host = ThisHost> {
     last: Option<subject::Last>,
     mounts: Mounts,
     mounts_at: u64,
+    /// The table before, while it is to be compared.
+    compared: Option<Mounts>,
     remounts: Remounts,
     /// The initial mount namespace.
     initial: u32,
@@ -174,6 +176,7 @@ impl<H: Host> Attribution<H> {
             last: None,
             mounts,
             mounts_at: 0,
+            compared: None,
             remounts: Remounts::default(),
             initial,
             witnessed: false,
@@ -213,7 +216,7 @@ impl<H: Host> Attribution<H> {
         };
         let attributed =
             Attributed { at: seen.at, subject, source, event, witnessed: self.witnessed, private };
-        self.remounts.called(&attributed);
+        self.remounts.saw(&attributed);
         Some(attributed)
     }
 
@@ -301,12 +304,21 @@ impl<H: Host> Attribution<H> {
         self.processes.refer(&event::observed_id(id));
     }
 
-    /// Reads the mount table again: call it when something was mounted or unmounted. `now`: CLOCK_BOOTTIME, ns.
-    pub fn refresh(&mut self, now: u64) {
+    /// Reads the mount table again: call it when something was mounted or unmounted. `now`: CLOCK_BOOTTIME, ns; `matters`: is
+    /// a mount at this path worth a word?
+    pub fn refresh(&mut self, now: u64, matters: impl Fn(&[u8]) -> bool) {
+        self.read_mounts();
+        if let Some(before) = self.compared.take() {
+            self.remounts.compare((&before, &self.mounts), matters, self.initial, now);
+        }
+    }
+
+    fn read_mounts(&mut self) {
         match self.host.mountinfo() {
             Ok(text) => {
                 let before = std::mem::replace(&mut self.mounts, Mounts::parse(&text));
-                self.remounts.compare(&before, &self.mounts, self.initial, now);
+                // That of an earlier reading, if that was not compared yet.
+                self.compared.get_or_insert(before);
             }
             Err(error) => tracing::warn!("the mount table cannot be read, so the old one stays: {error}"),
         }
@@ -334,7 +346,7 @@ impl<H: Host> Attribution<H> {
             files(&seen.event).into_iter().flatten().any(|file| !self.mounts.knows(place::device(file)));
         if unknown && seen.at >= self.mounts_at.saturating_add(REFRESH) {
             self.mounts_at = seen.at;
-            self.refresh(seen.at);
+            self.read_mounts();
         }
     }
 }

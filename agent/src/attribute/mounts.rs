@@ -165,7 +165,10 @@ impl Mounts {
     /// What differs from an earlier table. A mount's number is used again once it is gone: with another file system or another
     /// part of one it is another mount.
     pub(super) fn changes_since<'a>(&'a self, before: &'a Self) -> Vec<Changed<'a>> {
-        let same = |one: &Mount, other: &Mount| (one.device, &one.root) == (other.device, &other.root);
+        // What is mounted may have got another name, or the mount another place; not both.
+        let same = |one: &Mount, other: &Mount| {
+            one.device == other.device && (one.root == other.root || one.point == other.point)
+        };
         let counterpart = |of: &Mount, table: &'a Self| {
             let mount = table.mounts.get(*table.by_id.get(&of.id)?)?;
             same(mount, of).then_some(mount)

@@ -1,8 +1,9 @@
 //! What the mount table says has changed, whatever name for it a call gave: through a symbolic link, relative to a directory,
 //! or in another mount namespace from which it propagated.
 //!
-//! In: the table before and after, and the calls of the time between. Out: each change of the initial mount namespace that no
-//! call named, with who did it where one program run alone can have done it. Always: bounded; what is left out is counted.
+//! In: the table before and after, which places matter, and the calls of the time between. Out: each change of the initial mount
+//! namespace at such a place that no call named, nor a place above it; with the program run that called, if one alone did in
+//! that time. Always: bounded; what is left out is counted.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,16 +19,21 @@ use super::mounts::{Changed, Mounts};
 const CALLS: usize = 256;
 /// For this long, ns: the table is looked at each second, and at once when a call was seen.
 const REMEMBERED: u64 = 5_000_000_000;
-/// A call's record may come later than the table is read, by the time for which the rings are held back: ns.
+/// A call's record may come later than the table is read, by the time for which the rings are held back, ns: and where the
+/// stages lag behind, not before a later one.
 const SETTLED: u64 = 500_000_000;
+/// Where nothing else happens: long after that.
+const QUIET: u64 = 3_000_000_000;
 /// Changes that wait: moving a tree of mounts changes all below it.
-const CHANGES: usize = 256;
+const CHANGES: usize = 1024;
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Remounts {
     calls: VecDeque<Call>,
     changes: VecDeque<Change>,
+    /// When the last event happened that was looked at.
+    seen: u64,
     /// Changes beyond the bound.
     pub(super) untold: u64,
 }
@@ -51,8 +57,9 @@ struct Change {
 }
 
 impl Remounts {
-    /// A call was seen that changes mounts, or says that it did.
-    pub(super) fn called(&mut self, seen: &Attributed) {
+    /// An event was seen: perhaps a call that changes mounts, or says that it did.
+    pub(super) fn saw(&mut self, seen: &Attributed) {
+        self.seen = self.seen.max(seen.at);
         let Event::Mount(mount) = &seen.event else { return };
         if mount.outcome() == Outcome::Refused {
             return;
@@ -71,8 +78,14 @@ impl Remounts {
     }
 
     /// The table was read again.
-    pub(super) fn compare(&mut self, before: &Mounts, after: &Mounts, namespace: u32, now: u64) {
-        for changed in after.changes_since(before) {
+    pub(super) fn compare(
+        &mut self,
+        (before, after): (&Mounts, &Mounts),
+        matters: impl Fn(&[u8]) -> bool,
+        namespace: u32,
+        now: u64,
+    ) {
+        for changed in after.changes_since(before).into_iter().filter(|changed| matters(changed.point)) {
             if self.changes.len() >= CHANGES {
                 self.untold += 1;
                 continue;
@@ -84,10 +97,14 @@ impl Remounts {
     /// What no call has named.
     pub(super) fn take(&mut self, now: u64) -> Vec<Attributed> {
         self.calls.retain(|call| call.at.saturating_add(REMEMBERED) >= now);
-        let mut found = Vec::new();
-        while let Some(change) = self.changes.pop_front_if(|change| change.at.saturating_add(SETTLED) <= now)
-        {
-            if !self.calls.iter().any(|call| call.here && call.target == target(&change.mount)) {
+        let (mut found, seen) = (Vec::new(), self.seen);
+        let is_due = |change: &mut Change| {
+            let settled = change.at.saturating_add(SETTLED) <= now && seen >= change.at;
+            settled || change.at.saturating_add(QUIET) <= now
+        };
+        while let Some(change) = self.changes.pop_front_if(is_due) {
+            let point = target(&change.mount);
+            if !self.calls.iter().any(|call| call.here && is_at_or_above(&call.target, point)) {
                 found.push(self.told(change));
             }
         }
@@ -111,6 +128,12 @@ impl Remounts {
             private: call.map(|call| call.private.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// What happens to a mount happens to what is mounted below it.
+fn is_at_or_above(above: &[u8], path: &[u8]) -> bool {
+    let rest = path.strip_prefix(above.strip_suffix(b"/").unwrap_or(above));
+    !above.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn target(mount: &v1::Mount) -> &[u8] {
@@ -165,9 +188,11 @@ mod tests {
     fn found(calls: &[Attributed], after: &str) -> Vec<Attributed> {
         let mut remounts = Remounts::default();
         let (before, after) = (Mounts::parse(BEFORE.as_bytes()), Mounts::parse(after.as_bytes()));
-        remounts.compare(&before, &after, 7, 20);
-        assert!(remounts.take(20).is_empty(), "a call may yet name them");
-        calls.iter().for_each(|call| remounts.called(call));
+        remounts.compare((&before, &after), |point| point != b"/mnt", 7, 20);
+        assert!(remounts.take(20 + SETTLED).is_empty(), "a call may yet name them");
+        calls.iter().for_each(|call| remounts.saw(call));
+        assert!(remounts.take(20 + SETTLED).is_empty(), "nothing later was seen");
+        remounts.saw(&Attributed { at: 21, event: Event::Exit(v1::Exit::default()), ..call(9, "/", true) });
         remounts.take(20 + SETTLED)
     }
 
@@ -179,7 +204,20 @@ mod tests {
     fn what_a_call_named_needs_no_other_word() {
         let after = format!("{BEFORE}{OVER}");
         assert!(found(&[call(5, "/usr/bin", true)], &after).is_empty());
+        assert!(found(&[call(5, "/usr", true)], &after).is_empty(), "it was moved or bound with its tree");
         assert!(found(&[], BEFORE).is_empty());
+        let elsewhere = format!("{BEFORE}{}", OVER.replace("/usr/bin", "/mnt"));
+        assert!(found(&[], &elsewhere).is_empty(), "nobody cares for the place");
+    }
+
+    #[test]
+    fn where_nothing_else_happens_it_is_told_a_while_later() {
+        let mut remounts = Remounts::default();
+        let after = format!("{BEFORE}{OVER}");
+        let (before, after) = (Mounts::parse(BEFORE.as_bytes()), Mounts::parse(after.as_bytes()));
+        remounts.compare((&before, &after), |_| true, 7, 20);
+        assert!(remounts.take(20 + SETTLED).is_empty());
+        assert_eq!(remounts.take(20 + QUIET).len(), 1);
     }
 
     #[test]

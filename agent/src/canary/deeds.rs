@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{
-    CWD, FallocateFlags, FileType, IFlags, Mode, XattrFlags, fallocate, fchmod, fremovexattr, fsetxattr,
-    ioctl_getflags, ioctl_setflags, mknodat, statfs,
+    CWD, FallocateFlags, FileType, IFlags, Mode, OFlags, XattrFlags, fallocate, fchmod, fremovexattr,
+    fsetxattr, ioctl_getflags, ioctl_setflags, major, minor, mknodat,
 };
 use rustix::io::Errno;
 
@@ -20,10 +20,8 @@ const TICK: Duration = Duration::from_millis(15);
 /// Changes at once: of these, two fall into one tick.
 const AT_ONCE: usize = 8;
 
-/// `f_type` of file systems (linux/magic.h), and what else is known of them.
-const TMPFS: u64 = 0x0102_1994;
-const EXT4: u64 = 0xef53;
-const XFS: u64 = 0x5846_5342;
+/// Bytes of the mount table that are read.
+const MOUNTINFO: u64 = 16 << 20;
 
 type Hooks = &'static [&'static str];
 
@@ -65,7 +63,7 @@ pub(super) fn all(folder: &Path, wanted: &BTreeSet<&'static str>) -> Vec<&'stati
             hooks.extend(*goes_through);
         }
     }
-    let of_kind = statfs(folder).map_or(&[][..], |of| by_kind(of.f_type.cast_unsigned()));
+    let of_kind = kind(folder).map_or(&[][..], |kind| by_kind(&kind));
     if is_wanted(of_kind) && write(folder).is_ok() && times(folder).is_ok() {
         hooks.extend(of_kind);
     }
@@ -73,12 +71,22 @@ pub(super) fn all(folder: &Path, wanted: &BTreeSet<&'static str>) -> Vec<&'stati
     hooks
 }
 
+/// The type of the file system, by the mount table: ext2, ext3 and ext4 have one number in statfs(2).
+fn kind(folder: &Path) -> Option<String> {
+    let device = fs::metadata(folder).ok()?.dev();
+    let device = format!("{}:{}", major(device), minor(device));
+    let mut table = String::new();
+    File::open("/proc/self/mountinfo").ok()?.take(MOUNTINFO).read_to_string(&mut table).ok()?;
+    let line = table.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
+    line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
+}
+
 /// What a file system of this kind goes through when a file is written to and its mode is set.
-fn by_kind(kind: u64) -> Hooks {
+fn by_kind(kind: &str) -> Hooks {
     match kind {
-        TMPFS => &["file_update_time", "ctime_ns_xchg", "ctime_xchg_skip"],
-        EXT4 => &["file_modified", "ctime_ns_xchg", "ctime_xchg_skip"],
-        XFS => &["kiocb_modified"],
+        "tmpfs" => &["file_update_time", "ctime_ns_xchg", "ctime_xchg_skip"],
+        "ext4" => &["file_modified", "ctime_ns_xchg", "ctime_xchg_skip"],
+        "xfs" => &["kiocb_modified"],
         _ => &[],
     }
 }
@@ -129,7 +137,10 @@ fn link(folder: &Path) -> io::Result<()> {
 }
 
 fn file(folder: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join("file"))
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    options.open(folder.join("file"))
 }
 
 fn write(folder: &Path) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! In: folders of the agent's own, whose content is ignored; the hooks that are attached. Out: what was done, by the names of the hooks that it goes
 //! through. Always: what a kernel or file system cannot do is left out, and so are the hooks that only it goes through; what
-//! is made is removed. Never: decides what a hook that stayed silent means, waits longer than [`child::PATIENCE`]. It cannot
+//! is made is removed. Never: decides what a hook that stayed silent means, waits longer for the program that it starts than twice [`child::PATIENCE`]. It cannot
 //! fail: a deed that fails proves nothing.
 
 mod deeds;
@@ -11,7 +11,7 @@ mod child;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Where deeds are done.
@@ -55,15 +55,14 @@ impl Canary {
     }
 }
 
-/// Readable by root alone, whatever it was before.
+/// Nobody else can put anything there: it is this user's, and only this user may write or look into it.
 fn make(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // Not a link to somewhere else.
-            match std::fs::symlink_metadata(folder)?.is_dir() {
-                true => Ok(()),
-                false => Err(error),
-            }
+            let found = std::fs::symlink_metadata(folder)?;
+            let own = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0;
+            if found.is_dir() && own { Ok(()) } else { Err(error) }
         }
         made => made,
     }
@@ -86,6 +85,14 @@ mod tests {
         assert!(!done.hooks.contains("vfs_mkdir"), "nobody wants it: {done:?}");
         assert_eq!(std::fs::read_dir(place.path().join("canary")).unwrap().count(), 0);
         assert!(done.child.is_some());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_not_used() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("canary");
+        DirBuilder::new().mode(0o777).create(&folder).unwrap();
+        assert!(Canary::new(vec![folder]).folders().is_empty());
     }
 
     #[test]

@@ -19,8 +19,8 @@ const MINOR_BITS: u32 = 20;
 
 /// Character devices: /dev/mem, kmem and port; /dev/mapper/control.
 const NODES: [(u64, u64); 4] = [(1, 1), (1, 2), (1, 4), (10, 236)];
-/// Character devices of one major number: SCSI's generic ones.
-const GENERIC: u64 = 21;
+/// Character devices of one major number: SCSI's generic ones, memory technology devices, raw ones (up to 5.13).
+const GENERIC: [u64; 3] = [21, 90, 162];
 /// Drivers whose numbers are given as they come.
 const DRIVERS: [&str; 3] = ["bsg", "nvme", "nvme-generic"];
 
@@ -44,7 +44,7 @@ impl Disks {
             let (major, name) = line.trim().split_once(' ')?;
             DRIVERS.contains(&name).then(|| major.parse().ok())?
         };
-        let majors = characters.filter_map(driver).chain([GENERIC]).collect();
+        let majors = characters.filter_map(driver).chain(GENERIC).collect();
         Self { majors }
     }
 

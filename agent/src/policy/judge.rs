@@ -230,7 +230,7 @@ fn decide_own(policy: &Policy, event: &Event) -> Verdict {
             let reason = "a new policy was refused and the old one stays".to_owned();
             verdict(Decision::Alert, Severity::High, "", reason)
         }
-        Event::Start(_) => match &policy.mismatch {
+        Event::Start(_) | Event::PolicyChange(_) => match &policy.mismatch {
             Some(differs) => {
                 verdict(Decision::Alert, Severity::High, "image.policy_mismatch", differs.clone())
             }

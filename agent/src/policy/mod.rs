@@ -49,6 +49,8 @@ use graven_record::id::Lane;
 use graven_record::v1;
 use sha2::{Digest, Sha256};
 
+use places::Class;
+
 pub use document::Mode;
 pub use fold::Refusals;
 pub use host::{Host, ThisHost};
@@ -166,6 +168,12 @@ impl Policy {
     /// What is not wrong and yet worth a look, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Does what is mounted here hide or replace a protected place?
+    pub fn covers(&self, path: &[u8]) -> bool {
+        let inside = self.places.nearest(path).is_some_and(|place| matches!(place.class, Class::Protect(_)));
+        inside || self.places.protected_below(path).is_some()
     }
 
     /// The protected places that can be named without a pattern.

@@ -67,10 +67,12 @@ pub(super) fn load() -> Result<Loaded, SensorError> {
     }
 }
 
+/// The first kernel with atomics that return a value: older ones have an object of their own.
+const ATOMICS: Version = Version(5, 12);
+
 /// The same, with that cast or none.
 fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loaded, SensorError> {
-    // Atomics that return a value came with 5.12.
-    let whole = kernel >= Version(5, 12);
+    let whole = kernel >= ATOMICS;
     let witnessed = whole && known.witnessed;
     let object = if whole { super::OBJECT } else { super::OBJECT_COUNTED };
     let words = cast.map_or(0, |cast| cast.words);
@@ -226,6 +228,10 @@ pub(super) fn attach(
                 (program, None)
             }
             (Err(error), Required::Yes) => return Err(error),
+            // The object for these has no programs for what came with later kernels.
+            (Err(SensorError::Missing(_)), Required::No) if kernel < ATOMICS => {
+                (wanted.name, Some("it came with a later kernel: use a newer one".to_owned()))
+            }
             (Err(error), Required::No) => (wanted.name, Some(reason(&error))),
         };
         hooks.push(Hook { name: wanted.name, program, refused, remark, without: wanted.without });

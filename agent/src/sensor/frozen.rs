@@ -1,6 +1,6 @@
 //! Maps that nobody in user space changes, this process included: the kernel is told so (BPF_MAP_FREEZE, since 5.2), and from
-//! then on lets only programs write them. Who gets a descriptor of such a map can read it and no more: a verdict that says
-//! "mutable" of a protected directory cannot be slipped in.
+//! then on lets only programs write them. Who gets a descriptor of such a map cannot slip in by bpf(2) a verdict that says
+//! "mutable" of a protected directory. A program of theirs could; that it is loaded is a `bpf` record.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -88,6 +88,13 @@ pub fn with_mounts<'a>(marks: Vec<Mark>, mounts: impl Iterator<Item = &'a Path>)
     by_path.into_iter().chain(inherited).map(|(path, class)| Mark { path, class }).collect()
 }
 
+/// What [`Marks::mend`] has found and done.
+pub(super) struct Mended {
+    pub(super) marks: usize,
+    pub(super) words: usize,
+    pub(super) written: Result<(), SensorError>,
+}
+
 /// The table and what keeps its inodes in memory.
 pub(super) struct Marks {
     table: HashMap<MapData, u64, [u8; 16]>,
@@ -155,6 +162,12 @@ impl Marks {
         let (above, left_out) = self.resolve_above(ebpf, &wanted.above, &mut set);
         run(ebpf, "shape", shape::CHANGING)?;
         let written = self.write(&set);
+        if written.is_err()
+            && let Ok(found) = self.found()
+        {
+            // What was written until then is known again.
+            self.set = found;
+        }
         run(ebpf, "shape", shape::CHANGED)?;
         written?;
         self.set = set;
@@ -189,23 +202,21 @@ impl Marks {
     }
 
     /// Compares the kernel's table with what was written there, and writes again what differs: how many marks and words of
-    /// bits did.
-    pub(super) fn mend(&mut self, ebpf: &mut Ebpf) -> Result<(usize, usize), SensorError> {
+    /// bits did, and whether that could be done.
+    pub(super) fn mend(&mut self, ebpf: &mut Ebpf) -> Result<Mended, SensorError> {
         let (found, bits) = (self.found()?, self.found_bits()?);
-        let differ =
-            (differences(&self.set, &found), self.bits.iter().zip(&bits).filter(|(a, b)| a != b).count());
-        if differ == (0, 0) {
-            return Ok(differ);
+        let words = self.bits.iter().zip(&bits).filter(|(wanted, found)| wanted != found).count();
+        let marks = differences(&self.set, &found);
+        if (marks, words) == (0, 0) {
+            return Ok(Mended { marks, words, written: Ok(()) });
         }
-        run(ebpf, "shape", shape::LOOKING)?;
-        run(ebpf, "shape", shape::CHANGING)?;
         self.bits = bits;
         let wanted = std::mem::replace(&mut self.set, found);
-        let written = self.write(&wanted);
+        // Only the table: where the roots are is looked for by `replace`.
+        let written = run(ebpf, "shape", shape::CHANGING).and_then(|()| self.write(&wanted));
         self.set = wanted;
-        run(ebpf, "shape", shape::CHANGED)?;
-        run(ebpf, "shape", if written.is_ok() { shape::MARKED } else { shape::FAILED })?;
-        written.map(|()| differ)
+        let changed = run(ebpf, "shape", shape::CHANGED);
+        Ok(Mended { marks, words, written: written.and(changed) })
     }
 
     /// The kernel's table as it is.
@@ -231,12 +242,12 @@ impl Marks {
         let gone: Vec<u64> = self.set.keys().filter(|key| !set.contains_key(key)).copied().collect();
         // What has no bit is not looked up: all bits stand before the first mark, and go behind the last.
         self.set_bits(bits_of(set.keys().chain(&gone)))?;
-        // Meanwhile nothing is ignored: what stands already is left.
-        for (key, value) in set.iter().filter(|(key, value)| self.set.get(key) != Some(value)) {
-            self.table.insert(key, value, 0).map_err(|e| map_error("MARKS", e))?;
-        }
+        // Meanwhile nothing is ignored: what stands already is left, what goes makes room for what comes.
         for key in &gone {
             self.table.remove(key).map_err(|e| map_error("MARKS", e))?;
+        }
+        for (key, value) in set.iter().filter(|(key, value)| self.set.get(key) != Some(value)) {
+            self.table.insert(key, value, 0).map_err(|e| map_error("MARKS", e))?;
         }
         self.set_bits(bits_of(set.keys()))
     }

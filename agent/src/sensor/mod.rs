@@ -18,7 +18,7 @@ mod rings;
 mod merge;
 mod overflow;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
@@ -189,6 +189,24 @@ impl Witness {
     }
 }
 
+/// A map that somebody else wrote into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mended {
+    /// Its name.
+    pub map: &'static str,
+    /// What differed.
+    pub change: String,
+    /// Whether what was there stands there again.
+    pub written: Result<(), String>,
+}
+
+impl Mended {
+    fn unread(map: &'static str, error: &SensorError) -> Self {
+        let change = "it cannot be compared with what was written there".to_owned();
+        Self { map, change, written: Err(attach::reason(error)) }
+    }
+}
+
 /// The loaded sensor. Dropping it detaches everything.
 pub struct Sensor {
     ebpf: Ebpf,
@@ -321,26 +339,44 @@ impl Sensor {
         self.links.iter().filter(|link| !link.is_held()).map(|link| link.hook).collect()
     }
 
-    /// Attaches a hook's programs again, and of the functions of the VFS all that are off: they are used together or not
-    /// at all.
-    pub fn hang_again(&mut self, hook: &'static str) -> Result<(), SensorError> {
-        let ebpf = &mut self.ebpf;
-        let with = |name| name == hook || (attach::is_function(hook) && attach::is_function(name));
-        for link in self.links.iter_mut().filter(|link| link.hook == hook) {
+    /// Takes the programs of these hooks off and attaches them again: what came of it, for each. The functions of the VFS are
+    /// used together or not at all: all that are off are attached with them.
+    pub fn hang_again(
+        &mut self,
+        hooks: &BTreeSet<&'static str>,
+    ) -> BTreeMap<&'static str, Result<(), String>> {
+        for link in self.links.iter_mut().filter(|link| hooks.contains(link.hook)) {
             link.release();
         }
-        let mut off = self.links.iter_mut().filter(|link| with(link.hook) && !link.is_held());
-        let renewed = off.try_for_each(|link| link.renew(ebpf));
-        let refused = renewed.as_ref().err().map(|error| attach::reason(error));
-        if refused.is_some() {
-            self.links.iter_mut().filter(|link| with(link.hook)).for_each(links::Link::release);
+        let (functions, others): (BTreeSet<_>, BTreeSet<_>) =
+            hooks.iter().partition(|hook| attach::is_function(hook));
+        let mut renewed: BTreeMap<_, _> =
+            others.into_iter().map(|hook| (hook, self.renew(|name| name == hook))).collect();
+        if !functions.is_empty() {
+            let together = self.renew(attach::is_function);
+            if together.is_err() {
+                let mine = self.links.iter_mut().filter(|link| attach::is_function(link.hook));
+                mine.for_each(links::Link::release);
+            }
+            renewed.extend(functions.into_iter().map(|hook| (hook, together.clone())));
         }
-        let known = |name| self.links.iter().any(|link| link.hook == name);
-        for of_it in self.hooks.iter_mut().filter(|of_it| with(of_it.name) && known(of_it.name)) {
-            of_it.refused.clone_from(&refused);
+        for hook in &mut self.hooks {
+            let link = self.links.iter().find(|link| link.hook == hook.name);
+            if let Some(link) = link {
+                hook.refused = (!link.is_held()).then(|| "it cannot be attached again".to_owned());
+            }
         }
-        self.tell_witness()?;
+        if let Err(error) = self.tell_witness() {
+            tracing::error!("the sensor's programs may wait for words of writes that do not come: {error}");
+        }
         renewed
+    }
+
+    /// Those that are off.
+    fn renew(&mut self, wanted: impl Fn(&str) -> bool) -> Result<(), String> {
+        let ebpf = &mut self.ebpf;
+        let mut off = self.links.iter_mut().filter(|link| wanted(link.hook) && !link.is_held());
+        off.try_for_each(|link| link.renew(ebpf)).map_err(|error| attach::reason(&error))
     }
 
     /// How often each program runs while `deeds` are done, which are told what is attached: before and after. Counting costs each run of each program of the
@@ -358,34 +394,39 @@ impl Sensor {
     }
 
     /// Compares what the agent wrote into the kernel's maps with what is there, writes again what differs, and says which
-    /// map it was and what differed.
-    pub fn mend_maps(&mut self) -> Result<Vec<(&'static str, String)>, SensorError> {
+    /// map it was, what differed, and whether it could be written.
+    pub fn mend_maps(&mut self) -> Vec<Mended> {
         let mut mended = Vec::new();
-        let (marks, words) = self.marks.mend(&mut self.ebpf)?;
-        if marks > 0 {
-            mended.push((
-                "MARKS",
-                format!("{marks} marks of the policy's places were missing, added or altered"),
-            ));
-        }
-        if words > 0 {
-            mended.push((
-                "MARKED",
-                format!("{words} words of the bits that tell which inodes have marks were altered"),
-            ));
+        match self.marks.mend(&mut self.ebpf) {
+            Ok(marks::Mended { marks, words, written }) => {
+                let written = written.map_err(|error| attach::reason(&error));
+                if marks > 0 {
+                    let change =
+                        format!("{marks} marks of the policy's places were missing, added or altered");
+                    mended.push(Mended { map: "MARKS", change, written: written.clone() });
+                }
+                if words > 0 {
+                    let change =
+                        format!("{words} words of the bits that tell which inodes have marks were altered");
+                    mended.push(Mended { map: "MARKED", change, written });
+                }
+            }
+            Err(error) => mended.push(Mended::unread("MARKS", &error)),
         }
         let pids = (0..).zip(&self.guarded).take(graven_abi::limits::OWN as usize);
         let differ = |(index, pid): &(u32, &u32)| self.own.get(index, 0).map_or(true, |found| found != **pid);
         if pids.filter(differ).count() > 0 {
-            self.guard(&self.guarded.clone())?;
-            mended.push(("OWN", "the pids of the agent's own processes were altered".to_owned()));
+            let written = self.guard(&self.guarded.clone()).map_err(|error| attach::reason(&error));
+            let change = "the pids of the agent's own processes were altered".to_owned();
+            mended.push(Mended { map: "OWN", change, written });
         }
         let told = u32::from(self.witness().is_there());
-        if self.witnesses.get(&0, 0).map_err(|source| map_error("WITNESS", source))? != told {
-            self.tell_witness()?;
-            mended.push(("WITNESS", "what says that the kernel tells of writes was altered".to_owned()));
+        if self.witnesses.get(&0, 0).map_or(true, |found| found != told) {
+            let written = self.tell_witness().map_err(|error| attach::reason(&error));
+            let change = "what says that the kernel tells of writes was altered".to_owned();
+            mended.push(Mended { map: "WITNESS", change, written });
         }
-        Ok(mended)
+        mended
     }
 
     /// Maps that others with the rights can change unseen, because the kernel did not freeze them.

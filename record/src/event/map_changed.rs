@@ -20,7 +20,8 @@ impl View for MapChanged {
 
     fn sentence(&self, _who: &str, _scene: &Scene<'_>) -> String {
         let (map, change) = (quoted(self.map.as_bytes()), escape(self.change.as_bytes()));
-        format!("somebody wrote into the sensor's map {map} ({change}); what stood there was written again")
+        let again = if self.restored { "what stood there was written again" } else { "it is still wrong" };
+        format!("somebody wrote into the sensor's map {map} ({change}); {again}")
     }
 
     fn attributes(&self, scene: &Scene<'_>, out: &mut Object) {
@@ -28,6 +29,7 @@ impl View for MapChanged {
     }
 
     fn unmapped(&self, _scene: &Scene<'_>, out: &mut Object) {
-        out.text("map", &self.map).text("change", &self.change).number("since_boot_ns", self.since);
+        out.text("map", &self.map).text("change", &self.change).put("restored", self.restored);
+        out.number("since_boot_ns", self.since);
     }
 }

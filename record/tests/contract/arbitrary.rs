@@ -322,8 +322,9 @@ fn own() -> BoxedStrategy<Event> {
         (text(), text(), any::<bool>(), any::<u64>()).prop_map(|(hook, reason, attached_again, since)| {
             Event::ProbeSilent(v1::ProbeSilent { hook, reason, attached_again, since })
         }),
-        (text(), text(), any::<u64>())
-            .prop_map(|(map, change, since)| { Event::MapChanged(v1::MapChanged { map, change, since }) }),
+        (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(map, change, since, restored)| {
+            Event::MapChanged(v1::MapChanged { map, change, since, restored })
+        }),
         (text(), counters()).prop_map(|(reason, counters)| Event::Stop(v1::Stop { reason, counters })),
         any::<i64>().prop_map(|step| Event::Clock(v1::Clock { step })),
         (policy(), policy(), text()).prop_map(|(before, after, refused)| Event::PolicyChange(

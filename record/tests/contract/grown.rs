@@ -108,6 +108,7 @@ fn of_the_sensor() -> Vec<Named> {
         map: "MARKS".into(),
         change: "2 marks of the policy's places were missing, added or altered".into(),
         since,
+        restored: true,
     };
     let start = v1::Start {
         hooks: vec![v1::Hook {

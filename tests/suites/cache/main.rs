@@ -8,7 +8,6 @@ mod moves;
 mod race;
 mod roots;
 mod along;
-mod policy;
 
 use anyhow::Result;
 use graven_tests::actor::Actor;
