@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use graven_record::subject::Shared;
 use graven_record::v1::record::Event;
 use graven_record::v1::{Decision, Process};
 
@@ -89,8 +90,13 @@ impl<H: Host> Pipeline<H> {
     /// Mounts over protected places that no call named, by the mount table. `now`: CLOCK_BOOTTIME, ns.
     pub fn remounted(&mut self, now: u64) -> Vec<Judged> {
         let found = self.attribution.remounted(now).into_iter();
-        let judged: Vec<Judged> =
+        let mut judged: Vec<Judged> =
             found.map(|found| judge(&self.policy, found)).filter(is_of_a_place).collect();
+        // Where nobody is known nobody is named.
+        let is_nobody = |subject: &Shared| subject.process.is_none();
+        for judged in &mut judged {
+            judged.record.subject.take_if(|subject| is_nobody(subject));
+        }
         judged.iter().for_each(|judged| self.remember(judged));
         judged
     }

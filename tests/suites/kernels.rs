@@ -1,9 +1,11 @@
 //! The sensor on this kernel: it loads, and hangs on all that the kernel offers. Natively and on every kernel of
 //! `[package.metadata.vm]`.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use graven_abi::syscalls::{COMPAT, NATIVE, X32};
 use graven_tests::programs::{self, AGENT};
 use graven_tests::skip;
 use serde_json::Value;
@@ -162,5 +164,76 @@ fn what_is_not_attached_says_why_and_what_is_not_seen() -> Result<()> {
             "attached, with a reason not to be: {hook}"
         );
     }
+    Ok(())
+}
+
+/// Calls that change nothing, or are seen elsewhere, with the reasons at its top.
+const UNLISTED: &str = include_str!("../../ebpf/abi/src/syscalls/unlisted.txt");
+
+/// Handlers that do not have the names of their calls.
+const OTHERWISE: [(&str, &str); 8] = [
+    ("newstat", "stat"),
+    ("newlstat", "lstat"),
+    ("newfstat", "fstat"),
+    ("newuname", "uname"),
+    ("llseek", "_llseek"),
+    ("mmap_pgoff", "mmap2"),
+    ("oldumount", "umount"),
+    ("old_readdir", "readdir"),
+];
+
+/// Calls of other processors, and parts of calls that have several: every kernel has their names (kernel/sys_ni.c).
+const ELSEWHERE: [&str; 18] = [
+    "gethostname",
+    "old_getrlimit",
+    "old_msgctl",
+    "old_semctl",
+    "old_shmctl",
+    "pciconfig_iobase",
+    "pciconfig_read",
+    "pciconfig_write",
+    "recv",
+    "send",
+    "rtas",
+    "s390_ipc",
+    "s390_pci_mmio_read",
+    "s390_pci_mmio_write",
+    "spu_create",
+    "spu_run",
+    "subpage_prot",
+    "sync_file_range2",
+];
+
+/// Newer than the tables: a success of one is an `uncovered` record.
+const NEWER: [&str; 1] = ["fchroot"];
+
+/// The name of the call that a handler serves, as the headers have it.
+fn call_of(handler: &str) -> &str {
+    if let Some((_, call)) = OTHERWISE.iter().find(|(name, _)| *name == handler) {
+        return call;
+    }
+    let handler = handler.strip_prefix("ia32_").unwrap_or(handler);
+    let old = ["_time32", "32", "16"].iter().find_map(|end| handler.strip_suffix(end));
+    old.unwrap_or(handler)
+}
+
+#[test]
+fn each_call_that_this_kernel_has_is_in_a_table_or_known_to_need_none() -> Result<()> {
+    let types = match std::fs::read("/sys/kernel/btf/vmlinux") {
+        Ok(types) => types,
+        Err(error) => {
+            skip::say(&format!("{SUITE}::btf"), &error.to_string());
+            return Ok(());
+        }
+    };
+    let handlers = types.split(|byte| *byte == 0).filter_map(|name| name.strip_prefix(b"__x64_sys_"));
+    let handlers: BTreeSet<&str> = handlers.filter_map(|name| std::str::from_utf8(name).ok()).collect();
+    ensure!(handlers.len() > 300, "only {} calls", handlers.len());
+    let unlisted = UNLISTED.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
+    let listed = [NATIVE, COMPAT, X32].into_iter().flatten().map(|(_, _, name)| *name);
+    let known: BTreeSet<&str> = unlisted.chain(listed).chain(ELSEWHERE).chain(NEWER).collect();
+    let is_known = |handler: &&&str| known.contains(**handler) || known.contains(call_of(handler));
+    let open: Vec<_> = handlers.iter().filter(|handler| !is_known(handler)).collect();
+    ensure!(open.is_empty(), "neither in a table nor in unlisted.txt: {open:?}");
     Ok(())
 }

@@ -13,6 +13,7 @@ use graven_tests::syscalls::bpf::{Map, program_name};
 use graven_tests::syscalls::hold::close_in;
 use graven_tests::wait::until;
 use graven_tests::{skip, words};
+use rustix::process::{Pid, Signal, kill_process};
 
 const SUITE: &str = "self_protection";
 
@@ -187,6 +188,35 @@ fn bits_and_pids_that_are_cleared_are_written_again() -> Result<()> {
                 |record| record.text("/unmapped/map") == name,
             )?;
         }
+        Ok(())
+    })
+}
+
+/// Longer than the agent may go without a look around.
+const STOPPED: Duration = Duration::from_secs(12);
+
+#[test]
+fn an_agent_that_is_stopped_says_so_when_it_runs_again_and_has_what_happened_meanwhile() -> Result<()> {
+    attack(|stage| {
+        let begin = stage.begin()?;
+        let agent = stage.agent.pid().context("the agent is not running")?;
+        let pid = Pid::from_raw(agent.cast_signed()).context("no pid")?;
+        let meanwhile = stage.watched().join("meanwhile");
+        kill_process(pid, Signal::STOP)?;
+        let made = fs::create_dir(&meanwhile);
+        std::thread::sleep(STOPPED);
+        kill_process(pid, Signal::CONT)?;
+        made?;
+        let paused = until("the record of the pause", || {
+            Ok(stage.since(begin.moment, &words!["--kind", "paused"])?.pop())
+        })?;
+        ensure!(paused.0["is_alert"] == true && paused.text("/severity") == "High", "{:#}", paused.0);
+        let lasted = paused.0["unmapped"]["lasted_ns"].as_u64().map(Duration::from_nanos);
+        ensure!(lasted.is_some_and(|lasted| lasted + Duration::from_secs(2) >= STOPPED), "{:#}", paused.0);
+        until("what happened meanwhile", || Ok((!stage.records(&meanwhile)?.is_empty()).then_some(())))?;
+        let tampers = stage.since(begin.moment, &words!["--kind", "tamper"])?;
+        let stop = tampers.iter().find(|record| record.number("/unmapped/tamper/number") == Some(19));
+        ensure!(stop.is_some_and(|stop| stop.0["is_alert"] == true), "{tampers:?}");
         Ok(())
     })
 }

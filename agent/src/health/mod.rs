@@ -1,7 +1,7 @@
 //! The logger's own condition: what it lost, and whether its clock can be trusted.
 //!
 //! In: the sensor's counters, the programs' skip counters and both clocks, once a second; how often each program ran. Out:
-//! what is new since the last look, and which programs stayed silent. Always: a counter that grows is said once, with its kind and hook. Never: reads
+//! what is new since the last look, how long the agent itself did not run, and which programs stayed silent. Always: a counter that grows is said once, with its kind and hook. Never: reads
 //! anything itself. A counter that goes back (a new sensor) counts from zero.
 
 mod repeated;
@@ -20,9 +20,14 @@ pub use silence::silent;
 /// The wall clock drifts and is slewed; what moves more than this within a second was stepped, ns.
 const STEP: i64 = 500_000_000;
 
+/// The agent looks around each second; one that does not for this long was kept from it, ns.
+const PAUSE: u64 = 10_000_000_000;
+
 /// What was seen last.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME at the last look.
+    awake: Option<(u64, u64)>,
     counters: Counters,
     skipped: BTreeMap<&'static str, u64>,
     offset: Option<i64>,
@@ -59,6 +64,14 @@ impl Health {
         losses
     }
 
+    /// Since when (CLOCK_BOOTTIME) and for how long the agent did not run, if it did not for longer than is its way: ns. The
+    /// time that the host slept is not in `monotonic`.
+    pub fn pause(&mut self, now: Now, monotonic: u64) -> Option<(u64, u64)> {
+        let (awake, since) = self.awake.replace((monotonic, now.boot))?;
+        let lasted = monotonic.saturating_sub(awake);
+        (lasted >= PAUSE).then_some((since, lasted))
+    }
+
     /// How far the wall clock was stepped since the last call, ns.
     pub fn clock_step(&mut self, now: Now) -> Option<i64> {
         let offset = now.wall.cast_signed().wrapping_sub(now.boot.cast_signed());
@@ -91,6 +104,16 @@ mod tests {
         );
         assert!(health.losses(counters, &[("sys_exit", 2)]).is_empty());
         assert_eq!(health.losses(counters, &[("sys_exit", 5)])[0].count, 3);
+    }
+
+    #[test]
+    fn a_look_that_comes_late_is_a_pause_and_sleep_of_the_host_is_none() {
+        let mut health = Health::default();
+        let at = |boot| Now { wall: 0, boot };
+        assert_eq!(health.pause(at(5), 5), None);
+        assert_eq!(health.pause(at(5 + PAUSE - 1), 5 + PAUSE - 1), None);
+        assert_eq!(health.pause(at(5 + 3 * PAUSE), 5 + 3 * PAUSE), Some((5 + PAUSE - 1, 2 * PAUSE + 1)));
+        assert_eq!(health.pause(at(9 * PAUSE), 6 + 3 * PAUSE), None, "it slept");
     }
 
     #[test]

@@ -244,6 +244,10 @@ fn decide_own(policy: &Policy, event: &Event) -> Verdict {
             let reason = "what was left out meanwhile was not for the policy to decide".to_owned();
             verdict(Decision::Alert, Severity::Critical, "", reason)
         }
+        Event::Paused(_) => {
+            let reason = "what found no room in the rings meanwhile is counted as lost".to_owned();
+            verdict(Decision::Alert, Severity::High, "", reason)
+        }
         Event::Uncovered(_) => log("", "what this process does from here on is not decoded"),
         _ => log("", ""),
     }

@@ -39,7 +39,7 @@ use graven_record::id::Lane;
 
 pub use graven_record::frame::{Frame, LossKind};
 pub use key::EpochKey;
-pub use now::{Now, this_boot};
+pub use now::{Now, monotonic, this_boot};
 pub use sealer::{Opening, Sealer, new_run};
 
 /// The ends of both lanes of this boot, as the spool has them.

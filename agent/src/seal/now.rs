@@ -25,6 +25,11 @@ impl Now {
     }
 }
 
+/// CLOCK_MONOTONIC in ns: the time that the host slept is not in it.
+pub fn monotonic() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
 /// A wall clock before 1970 is shown as 1970.
 fn nanoseconds(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

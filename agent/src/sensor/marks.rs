@@ -219,9 +219,10 @@ impl Marks {
         Ok(Mended { marks, words, written: written.and(changed) })
     }
 
-    /// The kernel's table as it is.
+    /// The kernel's table as it is. Whoever removes keys meanwhile makes the kernel begin again (`htab_map_get_next_key`):
+    /// not for ever.
     fn found(&self) -> Result<BTreeMap<u64, [u8; 16]>, SensorError> {
-        let marks = self.table.iter().collect::<Result<_, _>>();
+        let marks = self.table.iter().take(4 * graven_abi::limits::MARKS as usize).collect::<Result<_, _>>();
         marks.map_err(|error| map_error("MARKS", error))
     }
 

@@ -379,8 +379,8 @@ impl Sensor {
         off.try_for_each(|link| link.renew(ebpf)).map_err(|error| attach::reason(&error))
     }
 
-    /// How often each program runs while `deeds` are done, which are told what is attached: before and after. Counting costs each run of each program of the
-    /// host some ten nanoseconds meanwhile (BPF_ENABLE_STATS, since 5.8).
+    /// How often each program runs while `deeds` are done, which are told what is attached: before and after. Meanwhile each
+    /// run of each program of the host is timed (BPF_ENABLE_STATS, since 5.8).
     pub fn count_runs<T>(
         &self,
         deeds: impl FnOnce(&BTreeSet<&'static str>) -> T,

@@ -7,7 +7,7 @@ use graven_record::v1::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(u8);
 
-const KINDS: [(&str, u8); 24] = [
+const KINDS: [(&str, u8); 25] = [
     ("open", 16),
     ("modify", 17),
     ("create", 18),
@@ -32,6 +32,7 @@ const KINDS: [(&str, u8); 24] = [
     ("tamper", 37),
     ("probe_silent", 38),
     ("map_changed", 39),
+    ("paused", 40),
 ];
 
 impl Kind {

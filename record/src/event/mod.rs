@@ -35,6 +35,7 @@ mod bpf;
 mod tamper;
 mod probe_silent;
 mod map_changed;
+mod paused;
 
 /// What a kind of event knows of itself.
 pub(crate) trait View {
@@ -97,6 +98,7 @@ pub fn word(record: &Record) -> &'static str {
         Some(Event::Tamper(_)) => "tamper",
         Some(Event::ProbeSilent(_)) => "probe_silent",
         Some(Event::MapChanged(_)) => "map_changed",
+        Some(Event::Paused(_)) => "paused",
         None => "unknown",
     }
 }
@@ -137,6 +139,7 @@ pub(crate) fn view(record: &Record) -> &dyn View {
         Some(Event::Tamper(event)) => event,
         Some(Event::ProbeSilent(event)) => event,
         Some(Event::MapChanged(event)) => event,
+        Some(Event::Paused(event)) => event,
         None => &Newer,
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::event::file;
 use crate::ocsf::{Object, Scene, word_of};
 use crate::shape::MAX_ANCESTORS;
-use crate::v1::{Exec, ExecId, Origin, Process, Subject, record::Event};
+use crate::v1::{Exec, ExecId, Origin, Process, Record, Subject, record::Event};
 
 /// OCSF's type of a program's file, and of users.
 const EXECUTABLE: u32 = 8;
@@ -30,19 +30,25 @@ pub(crate) fn object(scene: &Scene<'_>) -> Object {
 
 /// A record without a subject is the agent's own word, unless it is of a kind that must have one.
 fn own(scene: &Scene<'_>) -> &'static str {
-    match &scene.record.event {
+    if is_own(scene.record) { "graven-agent" } else { "unknown" }
+}
+
+/// Is it of a kind that only the agent itself tells of?
+pub(crate) fn is_own(record: &Record) -> bool {
+    matches!(
+        &record.event,
         Some(
             Event::Lost(_)
-            | Event::EpochStart(_)
-            | Event::Start(_)
-            | Event::Stop(_)
-            | Event::Clock(_)
-            | Event::PolicyChange(_)
-            | Event::ProbeSilent(_)
-            | Event::MapChanged(_),
-        ) => "graven-agent",
-        _ => "unknown",
-    }
+                | Event::EpochStart(_)
+                | Event::Start(_)
+                | Event::Stop(_)
+                | Event::Clock(_)
+                | Event::PolicyChange(_)
+                | Event::ProbeSilent(_)
+                | Event::MapChanged(_)
+                | Event::Paused(_)
+        )
+    )
 }
 
 /// The process that a process event is about: the subject's.

@@ -1,15 +1,17 @@
 //! Who did it, in a few words.
 
+use crate::ocsf::actor;
 use crate::text::quoted;
 use crate::v1::{Record, Subject};
 
 /// Digits of a container's id that people and tools use.
 const SHORT_CONTAINER: usize = 12;
 
-/// "alice (as root)", "root (nginx.service)", "the kernel"; "graven" for the logger's own records.
+/// "alice (as root)", "root (nginx.service)", "the kernel"; "graven" for the logger's own records; "somebody" where nobody
+/// can say who it was.
 pub(crate) fn who(record: &Record) -> String {
     let Some(subject) = &record.subject else {
-        return "graven".into();
+        return if actor::is_own(record) || record.event.is_none() { "graven" } else { "somebody" }.into();
     };
     let account = account(subject);
     match person(subject) {

@@ -325,6 +325,7 @@ fn own() -> BoxedStrategy<Event> {
         (text(), text(), any::<u64>(), any::<bool>()).prop_map(|(map, change, since, restored)| {
             Event::MapChanged(v1::MapChanged { map, change, since, restored })
         }),
+        (any::<u64>(), any::<u64>()).prop_map(|(since, lasted)| Event::Paused(v1::Paused { since, lasted })),
         (text(), counters()).prop_map(|(reason, counters)| Event::Stop(v1::Stop { reason, counters })),
         any::<i64>().prop_map(|step| Event::Clock(v1::Clock { step })),
         (policy(), policy(), text()).prop_map(|(before, after, refused)| Event::PolicyChange(

@@ -122,6 +122,9 @@ fn of_the_sensor() -> Vec<Named> {
         sensor_hash: vec![0x77; 32],
         ..v1::Start::default()
     };
+    let paused = v1::Paused { since, lasted: 12_345_678_901 };
+    let stopped =
+        alert(v1::Severity::High, "", "what found no room in the rings meanwhile is counted as lost");
     let silence = critical("what happened meanwhile may not be in the log");
     vec![
         ("probe_silent", no_call, "", (None, silence, Event::ProbeSilent(silent))),
@@ -136,6 +139,7 @@ fn of_the_sensor() -> Vec<Named> {
             ),
         ),
         ("start-canary", no_call, "", (None, log(), Event::Start(start))),
+        ("paused", no_call, "", (None, stopped, Event::Paused(paused))),
     ]
 }
 

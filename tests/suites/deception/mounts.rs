@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -20,6 +21,22 @@ const NEW_NAMESPACE: &str = "0x20000";
 const DETACH: &str = "2";
 /// The agent looks at the table when it sees a call, and waits half a second for the calls that may have named a place.
 const LOOKED: Duration = Duration::from_secs(20);
+
+/// Calls of this time count: who mounted is known where nobody else did.
+const REMEMBERED: Duration = Duration::from_secs(6);
+
+/// One of these at a time, and what the other did is forgotten.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn alone(name: &str, test: impl FnOnce(&mut Scene<'_>) -> Result<()>) -> Result<()> {
+    if !is_host() {
+        skipped("mounts", "the tests run in a mount namespace of their own");
+        return Ok(());
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::sleep(REMEMBERED);
+    scene(name, test)
+}
 
 /// Whether these tests' mounts are the host's.
 fn is_host() -> bool {
@@ -66,11 +83,7 @@ fn is_violation(record: &Record, acted: &Acted) -> Result<()> {
 
 #[test]
 fn a_mount_by_a_symbolic_link_is_told_by_where_it_is() -> Result<()> {
-    if !is_host() {
-        skipped("mounts", "the tests run in a mount namespace of their own");
-        return Ok(());
-    }
-    scene("mount-link", |scene| {
+    alone("mount-link", |scene| {
         let (place, evil) = places(scene, "linked")?;
         let link = evil.with_file_name("link-to-it");
         std::os::unix::fs::symlink(&place, &link)?;
@@ -84,11 +97,7 @@ fn a_mount_by_a_symbolic_link_is_told_by_where_it_is() -> Result<()> {
 
 #[test]
 fn a_mount_that_comes_from_another_namespace_is_told() -> Result<()> {
-    if !is_host() {
-        skipped("mounts", "the tests run in a mount namespace of their own");
-        return Ok(());
-    }
-    scene("mount-spreads", |scene| {
+    alone("mount-spreads", |scene| {
         let (area, _) = places(scene, "area")?;
         let place = area.join("place");
         std::fs::create_dir(&place)?;
@@ -97,7 +106,7 @@ fn a_mount_that_comes_from_another_namespace_is_told() -> Result<()> {
         ])?;
         let outer = Mounted { scene, place: area.clone() };
         // What the first calls did is no part of this.
-        std::thread::sleep(Duration::from_secs(6));
+        std::thread::sleep(REMEMBERED);
         let acted = scene.actor().act(&words![
             "unshare",
             NEW_NAMESPACE,

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use graven_tests::calls::Entry;
 use graven_tests::driver::Driver;
 use graven_tests::record::{Expected, activity};
 use graven_tests::{missing, sight, words};
@@ -54,6 +57,13 @@ pub(crate) fn what_is_written_is_a_modification_by_that_call(take: &mut Take<'_,
     take.all("write", &words![file, "after\n"], written(take, &file, "write"))?;
     let file = take.scene.file("pwrite64")?;
     take.all("pwrite64", &words![file, "after\n", "3"], written(take, &file, "pwrite64"))?;
+    if take.entry != Entry::X32 {
+        // There these have numbers of their own.
+        for call in ["writev", "pwritev", "pwritev2"] {
+            let file = take.scene.file(call)?;
+            take.all(call, &words![file, "after\n"], written(take, &file, call))?;
+        }
+    }
     // What only reads is no record.
     let source = take.scene.file("source")?;
     let calls: &[&str] = if take.is_compat() { &["sendfile", "sendfile64"] } else { &["sendfile"] };
@@ -105,6 +115,18 @@ pub(crate) fn a_mapping_for_writing_is_recorded_and_so_is_the_first_store(
         "65"
     ];
     take.scene.act(&words, expected)
+}
+
+/// Descriptors come without an open: inherited, passed, or taken.
+#[test]
+fn who_writes_by_a_descriptor_that_another_process_opened_is_named() -> Result<()> {
+    scene("stolen", |scene| {
+        let path = scene.file("stolen")?;
+        let file = OpenOptions::new().write(true).open(&path)?;
+        let (pid, descriptor) = (std::process::id().to_string(), file.as_raw_fd().to_string());
+        let written = Expected::modify(&path).by("native", "write");
+        scene.act(&words!["steal", pid, descriptor, "then", "write", "@1", "after\n"], vec![written])
+    })
 }
 
 /// The kernel sets no time anew for the second.

@@ -34,6 +34,16 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
             ];
             return Ok(Some(syscalls::change(&hand.known("openat2")?, &arguments)?));
         }
+        ("writev" | "pwritev" | "pwritev2", [file, text]) => {
+            let file = usize::try_from(hand.descriptor(file, true)?)?;
+            // One `struct iovec`: an address and a length, as wide as the entry's pointers.
+            let width = if hand.entry == Entry::Compat { 4 } else { 8 };
+            let vector = [&vec![0; width], &text.len().to_le_bytes()[..width]].concat();
+            let links = [(0, width, text.as_bytes())];
+            // At the beginning, without flags.
+            let arguments = [Argument::Number(file), Argument::Linked(&vector, &links), Argument::Number(1)];
+            return Ok(Some(syscalls::change(&hand.known(what)?, &arguments)?));
+        }
         ("open_by_handle_at", [path, flags]) => {
             drop(Handle::of(&text(path)?)?.open(hand.at, hand.number(flags)?)?);
         }

@@ -1,6 +1,7 @@
 //! Deeds on the kernel itself: mounts of this process's own, sockets, programs of BPF, other processes.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,15 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
             native("unshare", &[Argument::Number(CLONE_NEWNS)])?;
             let none = Argument::Number(0);
             native("mount", &[none, Argument::Text(c"/"), none, Argument::Number(MS_REC_PRIVATE), none])?
+        }
+        // Another process's descriptor, without its help.
+        ("steal", [pid, descriptor]) => {
+            let (pid, wanted) = (hand.number(pid)?, hand.number(descriptor)?);
+            let process = native("pidfd_open", &[Argument::Number(pid), Argument::Number(0)])?;
+            let process = syscalls::descriptor(process);
+            let of_it = Argument::Descriptor(process.as_raw_fd());
+            let stolen = native("pidfd_getfd", &[of_it, Argument::Number(wanted), Argument::Number(0)])?;
+            usize::try_from(hand.keep(syscalls::descriptor(stolen)))?
         }
         ("pipe", [text]) => {
             let (read, write) = rustix::pipe::pipe()?;

@@ -6,35 +6,33 @@
 //! before it ends. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
 //! what is left and says so.
 
+mod start;
+mod reload;
+
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use graven_record::batch::MAX_RECORDS;
 use graven_record::frame::{LossKind, Losses};
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Counters};
 use sd_notify::NotifyState;
-use sha2::{Digest, Sha256};
 
-use crate::attribute::{Attribution, Found, walk};
-use crate::canary::Canary;
+use crate::attribute::Found;
 use crate::config::Config;
-use crate::doctor::{preemption, unseen};
 use crate::health::{Health, Repeated};
 use crate::lock::Lock;
-use crate::pipeline::{Collected, Collector, Pipeline, collect, is_ignored};
+use crate::pipeline::{Collected, Collector, Pipeline, is_ignored};
 use crate::policy::{self, Policy};
 use crate::roots::Roots;
-use crate::sandbox::User;
-use crate::seal::{Frame, Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{OBJECT, Raw, Sensor, SensorError, Witness};
-use crate::ship::{Identity, Launch, Shipper, Target};
+use crate::seal::{Frame, Now, Sealer, monotonic};
+use crate::sensor::{Raw, Sensor, SensorError};
+use crate::ship::{Identity, Shipper};
 use crate::signal::Hangup;
-use crate::spool::{LAST_WORD, Limits, Opened, Spool, is_own};
+use crate::spool::{Spool, is_own};
 use crate::vigil::{Seen, Vigil};
-use crate::{context, exit, sandbox, signal, sys};
+use crate::{exit, sandbox, signal, sys};
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
@@ -42,8 +40,6 @@ const LOOK: u64 = 1_000_000_000;
 const REMARK: u64 = 100_000_000;
 /// Longest wait when nothing is due.
 const IDLE: Duration = Duration::from_millis(500);
-/// Binaries larger than this are not hashed whole: ours has some 20 MiB.
-const MAX_BINARY: u64 = 256 << 20;
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> anyhow::Result<()> {
@@ -74,14 +70,6 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 fn tell_systemd(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("systemd could not be told of the agent's state: {error}");
-    }
-}
-
-/// For a unit of type `notify-reload`: both in one message (sd_notify(3)).
-fn tell_systemd_of_reload() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(moment) => tell_systemd(&[NotifyState::Reloading, moment]),
-        Err(error) => tracing::warn!("systemd cannot be told of the reload: {error}"),
     }
 }
 
@@ -119,108 +107,6 @@ struct Watch {
 }
 
 impl Watch {
-    /// Opens what is on disk, then marks and attaches, then seeds the table; the first record says what hangs
-    /// on what.
-    fn start(config: &Config, identity: Identity, policy: Policy) -> anyhow::Result<(Self, Collector)> {
-        let boot = this_boot().context("cannot read the boot id")?;
-        let limits =
-            Limits { limit: config.spool.limit.saturating_sub(LAST_WORD), reserve: config.spool.reserve };
-        let Opened { spool, heads } = Spool::open(&config.spool_folder(), limits, identity.host, boot)?;
-        let run = new_run()?;
-        let context = context::of_this_host(&policy);
-        let hostname = context.hostname.clone();
-        let opening = Opening {
-            host: identity.host,
-            start_key: &identity.start_key,
-            boot,
-            run,
-            heads,
-            context,
-            reason: "start".to_owned(),
-        };
-        let sealer = Sealer::open(opening, Now::read())?;
-        let mut sensor = Sensor::load()?;
-        let canary = Canary::new(vec![config.runtime.join("canary"), config.state.join("canary")]);
-        let mut roots = Roots::new([vec![config.spool_folder()], canary.folders()].concat(), false);
-        roots.mark(&policy, &mut sensor)?;
-        let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
-        sensor.attach()?;
-        let mut attribution = Attribution::start()?;
-        attribution.witness(sensor.witness() == Witness::Times);
-        let seeded = attribution.counters().seeded;
-        let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
-        let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;
-        let target = Target {
-            servers: config.central.servers.clone(),
-            host: identity.host,
-            boot,
-            run,
-            hostname,
-            tls: identity.tls,
-        };
-        let shipper = Shipper::start(Launch::own(user), &target, spool.reader())?;
-        let mut watch = Self {
-            file: config.policy.clone(),
-            sensor,
-            pipeline: Pipeline::new(attribution, policy),
-            sealer,
-            spool,
-            shipper,
-            health: Health::default(),
-            vigil: Vigil::new(canary, config.canary.every, Now::read()),
-            roots,
-            marked: 0,
-            stored: 0,
-            looked: 0,
-            undecodable: 0,
-            untold: 0,
-            unsynced: false,
-            spool_says: Repeated::default(),
-            disk_says: Repeated::default(),
-            guarded: [0; 2],
-            told: 0,
-            links,
-        };
-        watch.guard()?;
-        let mut seen = Seen::default();
-        watch.vigil.round(&mut watch.sensor, Now::read(), &mut seen);
-        let start = watch.start_record(seeded);
-        watch.own_record(Event::Start(start));
-        watch.tell(seen);
-        // Before anybody is told that we are ready: a spool that takes nothing is said now.
-        watch.write(true);
-        sys::give_back_memory();
-        Ok((watch, collector))
-    }
-
-    fn start_record(&self, seeded: u64) -> v1::Start {
-        let hooks = self.sensor.hooks();
-        let missing = hooks.iter().filter(|hook| hook.refused.is_some());
-        let witness = self.sensor.witness();
-        let unseen = unseen(witness).into_iter().chain(missing.map(|hook| hook.without)).map(str::to_owned);
-        let open =
-            self.sensor.open_maps().iter().map(|map| format!("who changes the map {map}: it is not frozen"));
-        let deaf =
-            self.vigil.is_deaf().then(|| "whether the programs run: the kernel does not count it".to_owned());
-        v1::Start {
-            hooks: hooks
-                .iter()
-                .map(|hook| v1::Hook {
-                    name: hook.name.to_owned(),
-                    attached: hook.refused.is_none(),
-                    reason: hook.refused.clone().unwrap_or_default(),
-                    canary: heard(self.vigil.heard(hook.name)).into(),
-                })
-                .collect(),
-            uncovered: unseen.chain(open).chain(deaf).collect(),
-            agent_hash: own_hash(),
-            processes_seeded: seeded,
-            witness: witness.name().to_owned(),
-            preemption: preemption(),
-            sensor_hash: Sha256::digest(OBJECT).to_vec(),
-        }
-    }
-
     /// What the vigil has found.
     fn tell(&mut self, seen: Seen) {
         seen.children.into_iter().for_each(|pid| self.pipeline.expect(pid));
@@ -270,47 +156,6 @@ impl Watch {
         self.roots.mark(self.pipeline.policy(), &mut self.sensor)
     }
 
-    /// The policy's file is read anew. What is wrong with it, or cannot be done, is said, and the policy stays as it was.
-    fn reload(&mut self) {
-        tell_systemd_of_reload();
-        let before = Some(self.pipeline.policy().about().clone());
-        let change = match self.replace_policy() {
-            Ok(()) => {
-                let after = Some(self.pipeline.policy().about().clone());
-                v1::PolicyChange { before, after, refused: String::new() }
-            }
-            Err(error) => {
-                let (name, refused) = (self.file.display().to_string(), exit::sentence(&error));
-                tracing::error!("the policy stays as it was: {refused}");
-                v1::PolicyChange {
-                    before,
-                    after: Some(v1::Policy { name, ..v1::Policy::default() }),
-                    refused,
-                }
-            }
-        };
-        self.own_record(Event::PolicyChange(change));
-        tell_systemd(&[NotifyState::Ready]);
-    }
-
-    fn replace_policy(&mut self) -> anyhow::Result<()> {
-        let policy = Policy::load(&self.file, v1::Trust::Image)?;
-        let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
-        // What has moved since the last look stays protected.
-        self.mark()?;
-        if let Err(error) = self.roots.mark_anew(&policy, &mut self.sensor) {
-            self.mark().context("and the places of the old one cannot be marked again")?;
-            return Err(error.context("its places cannot be marked"));
-        }
-        for warning in policy.warnings() {
-            tracing::warn!("policy: {warning}");
-        }
-        self.links = links;
-        self.sealer.set_context(context::of_this_host(&policy));
-        self.pipeline.judge_by(policy, Now::read().boot);
-        Ok(())
-    }
-
     /// Ends with what made it impossible to go on, if anything did.
     fn until_stopped(&mut self, collector: &Collector) -> Option<SensorError> {
         loop {
@@ -324,6 +169,9 @@ impl Watch {
             let now = Now::read();
             if now.boot >= self.looked.saturating_add(LOOK) {
                 self.looked = now.boot;
+                if let Some((since, lasted)) = self.health.pause(now, monotonic()) {
+                    self.own_record(Event::Paused(v1::Paused { since, lasted }));
+                }
                 let seen = self.vigil.look(&mut self.sensor, now);
                 self.tell(seen);
                 self.look(now);
@@ -553,25 +401,6 @@ impl Watch {
 fn lost_here(lost: &Losses) -> u64 {
     let here = [LossKind::Undecodable, LossKind::Spool, LossKind::Queue];
     here.into_iter().map(|kind| lost[kind as usize]).sum()
-}
-
-fn heard(heard: Option<bool>) -> v1::Canary {
-    match heard {
-        Some(true) => v1::Canary::Ran,
-        Some(false) => v1::Canary::Silent,
-        None => v1::Canary::Unspecified,
-    }
-}
-
-/// SHA-256 of the running binary; empty when it cannot be read, which the record then shows.
-fn own_hash() -> Vec<u8> {
-    use std::io::Read;
-    let Ok(file) = std::fs::File::open("/proc/self/exe") else { return Vec::new() };
-    let mut hash = Sha256::new();
-    match std::io::copy(&mut file.take(MAX_BINARY), &mut hash) {
-        Ok(_) => hash.finalize().to_vec(),
-        Err(_) => Vec::new(),
-    }
 }
 
 #[cfg(test)]
