@@ -27,7 +27,7 @@ const PIECES: usize = 32;
 /// Bytes of records in a piece, and at most a record more: 8 MiB wait at most.
 const PIECE: usize = 256 << 10;
 
-/// Programs of the agent's own whose beginning may be on its way: two for each round that found something.
+/// Programs of the agent's own whose beginning or end may be on its way: two for each round that found something.
 const EXPECTED: usize = 8;
 
 /// From bytes to verdicts.
@@ -50,8 +50,8 @@ impl<H: Host> Pipeline<H> {
         Self { attribution, policy, before: None, refusals, expected, ignored: 0, undecodable: 0 }
     }
 
-    /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins is counted and
-    /// no record.
+    /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins and ends is counted
+    /// and no record.
     pub fn expect(&mut self, pid: u32) {
         self.expected.truncate(EXPECTED - 1);
         self.expected.push_front(pid);
@@ -62,8 +62,10 @@ impl<H: Host> Pipeline<H> {
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
         let mut judged = judge(self.policy_at(attributed.at), attributed);
-        if let Some(place) = self.expected.iter().position(|pid| is_own_child(&judged, *pid)) {
-            self.expected.remove(place);
+        if let Some(place) = self.expected.iter().position(|pid| is_by_own_child(&judged, *pid)) {
+            if is_end_of_child(&judged) {
+                self.expected.remove(place);
+            }
             judged.record.verdict = Some(policy::expected());
         }
         self.remember(&judged);
@@ -167,14 +169,21 @@ fn is_of_a_place(judged: &Judged) -> bool {
     judged.record.verdict.as_ref().is_some_and(|verdict| !verdict.rule.is_empty())
 }
 
-/// Does a program begin in this process, which this one has started?
-fn is_own_child(judged: &Judged, pid: u32) -> bool {
+/// Does a program begin in this process, which this one has started, or does this one hear of its end?
+fn is_by_own_child(judged: &Judged, pid: u32) -> bool {
     let pid_of = |process: &Process| process.id.as_ref().map(|id| id.pid);
     let subject = judged.record.subject.as_ref();
     let its = subject.and_then(|subject| subject.process.as_ref()).and_then(pid_of);
     let parent = subject.and_then(|subject| subject.ancestors.first()).and_then(pid_of);
-    let begins = matches!(judged.record.event, Some(Event::Exec(_)));
-    begins && its == Some(pid) && parent == Some(std::process::id())
+    let expected = matches!(judged.record.event, Some(Event::Exec(_))) || is_end_of_child(judged);
+    expected && its == Some(pid) && parent == Some(std::process::id())
+}
+
+/// SIGCHLD, which a process that ends sends to the one that started it.
+fn is_end_of_child(judged: &Judged) -> bool {
+    const SIGCHLD: u32 = 17;
+    let Some(Event::Tamper(tamper)) = &judged.record.event else { return false };
+    tamper.operation == "signal" && tamper.number == SIGCHLD && tamper.target == std::process::id()
 }
 
 /// Did the policy say that this is not worth a record?
