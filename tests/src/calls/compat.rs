@@ -37,6 +37,8 @@ pub(super) static CALLS: &[Call] = &[
     call("socketcall", 102, &[Number, Buffer]),
     call("writev", 146, &[Out, Buffer, Number]),
     call("pwrite64", 181, &[Out, Bytes, Wide]),
+    call("mq_open", 277, &[Text, Number, Number, Number]),
+    call("mq_unlink", 278, &[Text]),
     call("pwritev", 334, &[Out, Buffer, Number, Number, Number]),
     call("pwritev2", 379, &[Out, Buffer, Number, Number, Number, Number]),
     call("chown", 182, &[Text, Number, Number]),

@@ -56,6 +56,7 @@ pub(super) static CALLS: &[Call] = &[
     call("tkill", 200, &[Number, Number]),
     call("tgkill", 234, &[Number, Number, Number]),
     call("utimes", 235, &[Text, Number]),
+    call("mq_open", 240, &[Text, Number, Number, Number]),
     call("mq_unlink", 241, &[Text]),
     call("kexec_load", 246, &[Number, Number, Number, Number]),
     call("openat", 257, &[At, Text, Number, Number]),

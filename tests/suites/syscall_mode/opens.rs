@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
+use graven_tests::calls::Entry;
 use graven_tests::place::Ground;
-use graven_tests::record::{Expected, activity};
-use graven_tests::words;
+use graven_tests::record::{Expected, Record, activity};
+use graven_tests::shared::on_stage;
+use graven_tests::wait::until;
+use graven_tests::{missing, words};
 
-use crate::Take;
+use crate::{SUITE, Take, actor, lacks, skipped};
 
 /// O_WRONLY | O_CREAT | O_EXCL, and `struct open_how` with these and mode 0644.
 const MAKE: &str = "0301";
@@ -57,7 +60,7 @@ pub(crate) fn an_open_that_only_truncates_is_an_update(take: &mut Take<'_, '_>) 
 
 pub(crate) fn a_file_without_a_name_that_gets_one_is_a_creation(take: &mut Take<'_, '_>) -> Result<()> {
     if take.scene.ground() == Ground::Other {
-        crate::skipped("tmpfile", "this file system may make no files without a name");
+        skipped("tmpfile", "this file system may make no files without a name");
         return Ok(());
     }
     let folder = take.scene.folder().to_owned();
@@ -73,6 +76,49 @@ pub(crate) fn a_file_without_a_name_that_gets_one_is_a_creation(take: &mut Take<
             &words!["open", folder, TEMPORARY, "0600", "then", "--at", "@1", "linkat", from, new, flags],
             vec![opened, named],
         )?;
+    }
+    Ok(())
+}
+
+/// A message queue lies in no directory, unless their file system is mounted somewhere: then as that place is.
+#[test]
+fn a_message_queue_that_is_made_and_removed_is_recorded() -> Result<()> {
+    let table = std::fs::read_to_string("/proc/1/mountinfo")?;
+    if table.lines().any(|line| line.contains(" - mqueue ")) {
+        skipped("mqueue", "message queues are mounted here, in a place that is mutable for the tests");
+        return Ok(());
+    }
+    for entry in [Entry::Native, Entry::Compat] {
+        let actor = actor()?.by(entry);
+        if let Some(why) = lacks(entry, &actor)? {
+            skipped(entry.name(), why);
+            continue;
+        }
+        on_stage(SUITE, |stage| {
+            let begin = stage.begin()?;
+            let name = format!("graven-{}-{entry}", std::process::id());
+            // O_RDWR | O_CREAT
+            let acted =
+                actor.act(&words!["mq_open", name, "0102", "0600", "0", "then", "mq_unlink", name])?;
+            let told = until("the records of a message queue", || {
+                let mut records = stage.since(begin.moment, &[])?;
+                records.retain(|record| record.pid() == Some(acted.pid.into()));
+                let by = |kind: &str, call: &str| {
+                    let is_it = |record: &&Record| {
+                        record.kind() == kind
+                            && record.text("/unmapped/call") == call
+                            && record.text("/unmapped/entry") == entry.name()
+                            && record.text("/file/path").ends_with(&name)
+                    };
+                    records.iter().filter(is_it).count()
+                };
+                let (opened, removed) = (by("open", "mq_open"), by("unlink", "mq_unlink"));
+                Ok((opened > 0 && removed > 0).then_some((opened, removed)))
+            });
+            let told = told
+                .map_err(|error| missing::none::<&str>("records", [name.as_str()]).err().unwrap_or(error));
+            stage.or_lost(begin, told.map(drop))
+        })?;
     }
     Ok(())
 }
