@@ -124,9 +124,12 @@ fn table(entry: Entry) -> &'static [Call] {
 fn own_number(name: &str) -> Option<usize> {
     match name {
         "ioctl" => Some(514),
+        "writev" => Some(516),
         "ptrace" => Some(521),
         "kexec_load" => Some(528),
+        "pwritev" => Some(535),
         "process_vm_writev" => Some(540),
+        "pwritev2" => Some(547),
         _ => None,
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
         ("writev" | "pwritev" | "pwritev2", [file, text]) => {
             let file = usize::try_from(hand.descriptor(file, true)?)?;
             // One `struct iovec`: an address and a length, as wide as the entry's pointers.
-            let width = if hand.entry == Entry::Compat { 4 } else { 8 };
+            let width = if hand.entry == Entry::Native { 8 } else { 4 };
             let vector = [&vec![0; width], &text.len().to_le_bytes()[..width]].concat();
             let links = [(0, width, text.as_bytes())];
             // At the beginning, without flags.
