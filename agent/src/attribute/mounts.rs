@@ -177,7 +177,8 @@ impl Mounts {
         let gone = gone.map(|mount| mount.changed(MountKind::Unmount));
         let now = self.mounts.iter().filter_map(|mount| {
             let kind = match counterpart(mount, before) {
-                None => Changed::kind_of_new(&mount.root),
+                None if mount.root == b"/" => MountKind::Mount,
+                None => MountKind::Bind,
                 Some(then) if then.point != mount.point => MountKind::Move,
                 Some(then) if then.read_only != mount.read_only => MountKind::Remount,
                 Some(_) => return None,

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use graven_record::subject::Shared;
 use graven_record::v1::record::Event;
-use graven_record::v1::{self, MountKind, Outcome};
+use graven_record::v1::{self, Outcome};
 
 use super::Attributed;
 use super::mounts::{Changed, Mounts};
@@ -141,11 +141,6 @@ fn target(mount: &v1::Mount) -> &[u8] {
 }
 
 impl Changed<'_> {
-    /// Of a mount that was not there before.
-    pub(super) fn kind_of_new(root: &[u8]) -> MountKind {
-        if root == b"/" { MountKind::Mount } else { MountKind::Bind }
-    }
-
     fn told(&self, namespace: u32) -> v1::Mount {
         v1::Mount {
             kind: self.kind.into(),
@@ -166,6 +161,8 @@ impl Changed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use graven_record::v1::MountKind;
+
     use super::*;
 
     const BEFORE: &str = "27 1 254:0 / / rw - ext4 /dev/vda rw\n40 27 0:40 / /tmp rw - tmpfs tmpfs rw\n";

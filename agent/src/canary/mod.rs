@@ -1,9 +1,10 @@
 //! Deeds of the agent's own, after which every program of the sensor must have run once.
 //!
-//! In: folders of the agent's own, whose content is ignored; the hooks that are attached. Out: what was done, by the names of the hooks that it goes
-//! through. Always: what a kernel or file system cannot do is left out, and so are the hooks that only it goes through; what
-//! is made is removed. Never: decides what a hook that stayed silent means, waits longer for the program that it starts than twice [`child::PATIENCE`]. It cannot
-//! fail: a deed that fails proves nothing.
+//! In: folders of the agent's own, whose content is ignored; the hooks that are attached. Out: what was done, by the names of
+//! the hooks that it goes through. Always: what a kernel or file system cannot do is left out, and so are the hooks that only
+//! it goes through; what is made is removed; what no hook hangs on is not done. Never: decides what a hook that stayed silent
+//! means, waits longer for the program that it starts than twice [`child::PATIENCE`]. It cannot fail: a deed that fails proves
+//! nothing.
 
 mod deeds;
 mod child;
