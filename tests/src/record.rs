@@ -175,6 +175,8 @@ pub struct Expected {
     /// The way into the kernel and the call, as the record has them.
     call: Option<(&'static str, String)>,
     details: Vec<(&'static str, Value)>,
+    /// What is read from what changed.
+    seen: Vec<(&'static str, Value)>,
     is_violation: bool,
     /// Seen by what changed, not by the call.
     is_witnessed: bool,
@@ -221,6 +223,7 @@ impl Expected {
             outcome: "success",
             call: None,
             details: Vec::new(),
+            seen: Vec::new(),
             is_violation: false,
             is_witnessed: false,
         }
@@ -245,8 +248,11 @@ impl Expected {
     }
 
     /// The same where changes are seen by inode: what the caller says does not tell it.
-    pub fn seen_with(self, pointer: &'static str, value: impl Into<Value>) -> Self {
-        if sight::of_changes() { self.with(pointer, value) } else { self }
+    pub fn seen_with(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
+        if sight::of_changes() {
+            self.seen.push((pointer, value.into()));
+        }
+        self
     }
 
     /// The call said so and nothing confirms it.
@@ -299,10 +305,21 @@ impl Expected {
             let found = said.pointer(pointer).unwrap_or(&Value::Null);
             ensure!(found == value, "{}: {pointer} is not {value}: {said:#}", acted.said);
         }
-        match self.is_violation {
+        let compared = match self.is_violation {
             true => record.is_violation_by(acted, RULE),
             false => record.is_by(acted),
-        }
+        };
+        let seen = self.seen.iter().map(|(pointer, value)| self.is_seen(record, acted, pointer, value));
+        missing::all(seen.chain([compared]))
+    }
+
+    /// What is read from what changed, of which only the directory may have been seen: then the rest is the caller's word.
+    fn is_seen(&self, record: &Record, acted: &Acted, pointer: &str, value: &Value) -> Result<()> {
+        let said = &record.0;
+        let is_so = said.pointer(pointer) == Some(value);
+        let is_seen = self.class != FILE || record.number("/unmapped/file/inode").is_some();
+        ensure!(is_so || !is_seen, "{}: {pointer} is not {value}: {said:#}", acted.said);
+        missing::found(format_args!("{}: {pointer} is {value}: {said:#}", acted.said), is_so.then_some(()))
     }
 
     /// What is true whoever's word the name is.
@@ -410,6 +427,20 @@ mod tests {
             ensure!(compared(kinds).is_err_and(|error| !error.is::<Missing>()), "{kinds:?}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn what_is_read_from_an_inode_that_was_not_seen_is_missing_and_not_false() {
+        let acted = Acted { pid: 7, user: 0, program: "/a".into(), said: String::new(), told: Vec::new() };
+        let expected = Expected::new("create", activity::CREATE, "/made");
+        let compared = |inode: Value, kind: &str| {
+            let record = Record(json!({"unmapped": {"file": {"inode": inode}, "create": {"kind": kind}}}));
+            let compared = expected.is_seen(&record, &acted, "/unmapped/create/kind", &"file".into());
+            compared.map_err(|error| error.is::<Missing>())
+        };
+        assert_eq!(compared(5.into(), "file"), Ok(()));
+        assert_eq!(compared(5.into(), "link"), Err(false));
+        assert_eq!(compared(Value::Null, "link"), Err(true));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub mod flag {
     /// Deeper or longer than the bound: the components nearest the root are missing.
     pub const CUT: u16 = 1;
-    /// The leaf is not in the dentry hash: deleted, or never linked.
+    /// The leaf is not in the dentry hash: deleted, or never linked. With ARGUMENT: an empty one, of a descriptor with
+    /// such a leaf.
     pub const UNHASHED: u16 = 2;
     /// The tail holds one string, the caller's argument, and not components.
     pub const ARGUMENT: u16 = 4;

@@ -279,6 +279,10 @@ extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u
         if dentry != 0 {
             scratch.lies_in(dentry);
             base = path_of(append_path(owner, dentry), flag::MOUNT, mount);
+            // No argument: the descriptor's file itself, which may have no name (AT_EMPTY_PATH).
+            if first == 0 {
+                path.flags |= unhashed(Dentry(dentry));
+            }
         }
     }
     let facts = scratch.facts();
