@@ -28,8 +28,8 @@ const DEEP: &str = "watched/1/2/3/4/5/6/7/8/9";
 /// btrfs makes none smaller than 109 MiB.
 const DISK: u64 = 128 << 20;
 
-/// A file system of a test's own, unmounted at its end.
-struct Mounted(PathBuf);
+/// A file system of a test's own, unmounted at its end; below it what it is made of.
+struct Mounted(PathBuf, Option<Box<Self>>);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
@@ -52,8 +52,8 @@ fn on_overlay_the_upper_inode_is_protected_and_not_the_layers() -> Result<()> {
 
 #[test]
 fn on_overlay_with_a_protected_layer_each_change_is_told_by_the_overlay() -> Result<()> {
-    on("overlay", &["upper/watched"], overlay, |stage, place| {
-        protects(stage, &place.join("mount/watched"), Some(&place.join("upper/watched")))?;
+    on("overlay", &["changes/upper/watched"], overlay, |stage, place| {
+        protects(stage, &place.join("mount/watched"), Some(&place.join("changes/upper/watched")))?;
         ignores(stage, &place.join("mount/beside"))
     })
 }
@@ -61,12 +61,25 @@ fn on_overlay_with_a_protected_layer_each_change_is_told_by_the_overlay() -> Res
 #[test]
 fn what_takes_the_place_of_a_protected_directory_of_a_layer_is_protected_from_its_first_change_on()
 -> Result<()> {
-    on("overlay", &["upper/watched/root"], overlay, replaces)
+    on("overlay", &["changes/upper/watched/root"], overlay, replaces)
 }
 
 #[test]
 fn on_overlay_what_only_the_lower_layer_has_is_told_by_the_overlay_when_it_is_copied_up() -> Result<()> {
     on("overlay", &[], overlay_over_an_image, copies_up)
+}
+
+#[test]
+fn on_overlay_what_comes_from_a_lower_layer_on_another_file_system_is_told_by_the_overlay() -> Result<()> {
+    on("overlay", &[], overlay_over_memory, copies_up)
+}
+
+#[test]
+fn on_overlay_with_an_upper_layer_on_another_file_system_its_inode_is_protected() -> Result<()> {
+    on("overlay", &[], overlay_in_memory, |stage, place| {
+        protects(stage, &place.join("mount/watched"), None)?;
+        ignores(stage, &place.join("mount/beside"))
+    })
 }
 
 #[test]
@@ -81,27 +94,47 @@ fn overlay(place: &Place) -> Result<Mounted> {
     layered(place, |_| Ok(()))
 }
 
-/// The lower layer has a file deeper than one call may note directories, and one that can be removed.
 fn overlay_over_an_image(place: &Place) -> Result<Mounted> {
-    layered(place, |lower| {
-        let deep = lower.join(DEEP);
-        std::fs::create_dir_all(&deep)?;
-        std::fs::write(deep.join("file"), "from the image\n")?;
-        Ok(std::fs::write(lower.join("watched/gone"), "from the image\n")?)
-    })
+    layered(place, image)
+}
+
+/// The image lies on a file system of its own, as one in memory.
+fn overlay_over_memory(place: &Place) -> Result<Mounted> {
+    above(place, "lower", image)
+}
+
+/// What changes lies in memory: a live system.
+fn overlay_in_memory(place: &Place) -> Result<Mounted> {
+    above(place, "changes", |_| Ok(()))
+}
+
+/// An overlay of which this folder is a tmpfs.
+fn above(place: &Place, folder: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Mounted> {
+    let memory = mount(place, folder, &["-t", "tmpfs", "tmpfs"])?;
+    let mut overlay = layered(place, fill)?;
+    overlay.1 = Some(Box::new(memory));
+    Ok(overlay)
+}
+
+/// The lower layer has a file deeper than one call may note directories, and one that can be removed.
+fn image(lower: &Path) -> Result<()> {
+    let deep = lower.join(DEEP);
+    std::fs::create_dir_all(&deep)?;
+    std::fs::write(deep.join("file"), "from the image\n")?;
+    Ok(std::fs::write(lower.join("watched/gone"), "from the image\n")?)
 }
 
 /// The upper layer has a directory `root` that the lower one has not, so that it can be renamed.
 fn layered(place: &Place, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Mounted> {
-    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.folder(name));
-    let (lower, upper, work) = (lower?, upper?, work?);
+    let [lower, upper, work] = ["lower", "changes/upper", "changes/work"].map(|name| place.join(name));
+    [&lower, &upper, &work].into_iter().try_for_each(std::fs::create_dir_all)?;
     std::fs::create_dir(lower.join("watched"))?;
     std::fs::write(lower.join("watched/below"), "from the image\n")?;
     fill(&lower)?;
     std::fs::create_dir_all(upper.join("watched/root"))?;
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    mount(place, &["-t", "overlay", "-o", &layers, "overlay"])
+    mount(place, "mount", &["-t", "overlay", "-o", &layers, "overlay"])
 }
 
 fn btrfs(place: &Place) -> Result<Mounted> {
@@ -109,7 +142,7 @@ fn btrfs(place: &Place) -> Result<Mounted> {
     std::fs::File::create(&disk)?.set_len(DISK)?;
     run(Command::new("mkfs.btrfs").arg("-q").arg(&disk))?;
     let text = disk.to_string_lossy();
-    let mounted = mount(place, &["-t", "btrfs", "-o", "loop", &text])?;
+    let mounted = mount(place, "mount", &["-t", "btrfs", "-o", "loop", &text])?;
     run(Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(mounted.0.join("watched")))?;
     std::fs::write(mounted.0.join("watched/below"), "from the image\n")?;
     Ok(mounted)
@@ -239,7 +272,7 @@ fn copies_up(stage: &mut Stage, place: &Place) -> Result<()> {
 /// could tell to be protected. All by one process and without a pause: nobody has time to look.
 fn replaces(stage: &mut Stage, place: &Place) -> Result<()> {
     let [root, away] = ["root", "away"].map(|name| place.join("mount/watched").join(name));
-    let first = place.join("upper/watched/root/first");
+    let first = place.join("changes/upper/watched/root/first");
     let mut words = words!["rename", root, away, "then", "mkdir", root, "0777"].to_vec();
     words.extend(words!["then", "mkdir", root.join("through"), "0755"]);
     // MNT_DETACH
@@ -277,11 +310,11 @@ fn lacks(name: &str) -> Result<Option<&'static str>> {
     Ok((!known).then_some("this kernel has no such file system"))
 }
 
-/// Mounts something at `mount` in the test's folder.
-fn mount(place: &Place, what: &[&str]) -> Result<Mounted> {
-    let target = place.folder("mount")?;
+/// Mounts something at a name in the test's folder.
+fn mount(place: &Place, name: &str, what: &[&str]) -> Result<Mounted> {
+    let target = place.folder(name)?;
     run(Command::new("mount").args(what).arg(&target))?;
-    Ok(Mounted(target))
+    Ok(Mounted(target, None))
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -148,7 +148,7 @@ pub(super) fn observed_id(id: &v1::ExecId) -> ExecId {
 /// one that no table lists.
 fn operation(cause: &Cause, command: u32) -> String {
     let family = match cause.name {
-        "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" => "write",
+        "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "write_fixed" | "writev_fixed" => "write",
         "sendfile64" => "sendfile",
         "mmap2" => "mmap",
         "ioctl" => return ioctl::name(command).map_or("ioctl".to_owned(), |name| format!("ioctl {name}")),

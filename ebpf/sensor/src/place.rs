@@ -200,11 +200,17 @@ pub extern "C" fn describe_file(owner: u32, file: u64) -> u32 {
         maps::count(counter::IGNORED);
         return NOTHING;
     }
-    describe(owner, inode, dentry);
+    describe_opened(scratch, inode, dentry, mount);
+    if class == class::MUTABLE { class::KEEP } else { class }
+}
+
+/// What a file object is about, by its own names, wherever it lies.
+#[inline(always)]
+pub fn describe_opened(scratch: &mut Scratch, inode: u64, dentry: u64, mount: u64) {
+    describe(scratch.owner(), inode, dentry);
     let facts = scratch.facts();
     facts.path.flags |= flag::FILE | flag::MOUNT;
     facts.path.mount = file::mount_id(mount);
-    if class == class::MUTABLE { class::KEEP } else { class }
 }
 
 /// The file behind the descriptor that the call was given, likewise.

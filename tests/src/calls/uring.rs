@@ -1,7 +1,7 @@
 //! Requests of io_uring (`linux/io_uring.h`).
 
-use super::Shape::{self, At, Bytes, Number, Out, Text, Wide};
-use Slot::{Address, Descriptor, Flags, Length, Offset, Third};
+use super::Shape::{self, At, Buffer, Bytes, Number, Out, Text, Vector, Wide};
+use Slot::{Address, Descriptor, Flags, Input, Length, Offset, Third};
 
 /// Where in a request an argument stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Slot {
     Flags,
     /// `addr3`
     Third,
+    /// `splice_fd_in`
+    Input,
 }
 
 /// One kind of request.
@@ -27,8 +29,11 @@ pub struct Opcode {
     pub name: &'static str,
     /// IORING_OP_…
     pub number: u8,
-    /// Its arguments, in the order of the call of that name; of [`Shape::Bytes`] the number goes to `Length`.
+    /// Its arguments, in the order of the call of that name; of [`Shape::Bytes`] and
+    /// [`Shape::Vector`] the number goes to `Length`.
     pub shape: &'static [(Slot, Shape)],
+    /// Its bytes lie in a buffer that the ring knows.
+    pub is_fixed: bool,
 }
 
 impl Opcode {
@@ -39,15 +44,34 @@ impl Opcode {
 }
 
 const fn opcode(name: &'static str, number: u8, shape: &'static [(Slot, Shape)]) -> Opcode {
-    Opcode { name, number, shape }
+    Opcode { name, number, shape, is_fixed: false }
+}
+
+const fn fixed(name: &'static str, number: u8, shape: &'static [(Slot, Shape)]) -> Opcode {
+    Opcode { is_fixed: true, ..opcode(name, number, shape) }
 }
 
 /// `openat` may not take a descriptor's place of the ring, and none of them writes memory of the caller.
 static OPCODES: &[Opcode] = &[
     opcode("nop", 0, &[]),
+    opcode("writev", 2, &[(Descriptor, Out), (Address, Vector), (Offset, Wide)]),
+    fixed("write_fixed", 5, &[(Descriptor, Out), (Address, Bytes), (Offset, Wide)]),
     opcode("fallocate", 17, &[(Descriptor, Out), (Length, Number), (Offset, Wide), (Address, Wide)]),
     opcode("openat", 18, &[(Descriptor, At), (Address, Text), (Flags, Number), (Length, Number)]),
     opcode("write", 23, &[(Descriptor, Out), (Address, Bytes), (Offset, Wide)]),
+    opcode("openat2", 28, &[(Descriptor, At), (Address, Text), (Offset, Bytes)]),
+    opcode(
+        "splice",
+        30,
+        &[
+            (Input, Shape::File),
+            (Address, Wide),
+            (Descriptor, Out),
+            (Offset, Wide),
+            (Length, Number),
+            (Flags, Number),
+        ],
+    ),
     opcode(
         "renameat",
         35,
@@ -59,5 +83,8 @@ static OPCODES: &[Opcode] = &[
     opcode("linkat", 39, &[(Descriptor, At), (Address, Text), (Length, At), (Offset, Text), (Flags, Number)]),
     opcode("fsetxattr", 41, &[(Descriptor, Shape::File), (Address, Text), (Offset, Bytes), (Flags, Number)]),
     opcode("setxattr", 42, &[(Third, Text), (Address, Text), (Offset, Bytes), (Flags, Number)]),
+    // The address's length stands where a second one may.
+    opcode("bind", 56, &[(Descriptor, Shape::File), (Address, Buffer), (Offset, Number)]),
+    fixed("writev_fixed", 61, &[(Descriptor, Out), (Address, Vector), (Offset, Wide)]),
     opcode("ftruncate", 55, &[(Descriptor, Out), (Offset, Wide)]),
 ];

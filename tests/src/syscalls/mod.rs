@@ -5,6 +5,7 @@
     reason = "the one file of the tests where it may stand: a system call has no safe form"
 )]
 
+pub mod aio;
 pub mod bpf;
 pub mod hold;
 pub mod uring;
@@ -195,6 +196,8 @@ pub enum Argument<'a> {
     Bytes(&'a [u8]),
     /// Bytes with, at these places, the addresses of others: of so many bytes.
     Linked(&'a [u8], &'a [(usize, usize, &'a [u8])]),
+    /// A `struct iovec` of these bytes; its address and its length are so many bytes wide.
+    Piece(&'a [u8], usize),
     /// A string that others may change during the call; not below 4 GiB.
     Shared(&'a [AtomicU8]),
     /// A plain number.
@@ -224,6 +227,10 @@ impl Argument<'_> {
                     place.copy_from_slice(&address[..*width]);
                 }
                 put(&bytes)
+            }
+            Self::Piece(bytes, width) => {
+                let words = [put(bytes)?, bytes.len()].map(usize::to_le_bytes);
+                put(&words.map(|word| word[..width].to_vec()).concat())
             }
             Self::Shared(text) => Ok(address(text.as_ptr())),
             Self::Number(number) | Self::Wide(number) => Ok(number),

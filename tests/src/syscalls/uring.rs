@@ -7,6 +7,7 @@ use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use super::{Argument, Low, MMAP, READ_WRITE, SHARED, address, descriptor, halves, native, no_descriptor};
+use crate::calls::Shape;
 use crate::calls::uring::{Opcode, Slot};
 
 /// MAP_POPULATE of mmap(2).
@@ -14,6 +15,7 @@ const POPULATE: usize = 0x8000;
 /// Numbers of `asm/unistd_64.h`.
 const IO_URING_SETUP: usize = 425;
 const IO_URING_ENTER: usize = 426;
+const IO_URING_REGISTER: usize = 427;
 
 /// A small io_uring.
 pub struct Ring {
@@ -23,6 +25,8 @@ pub struct Ring {
     parameters: Parameters,
     /// The kernel reads it as long as there is the ring.
     memory: Option<Low>,
+    /// The kernel knows it as the ring's first buffer.
+    is_registered: bool,
 }
 
 /// `struct io_uring_params`.
@@ -84,7 +88,8 @@ struct Request {
     length: u32,
     operation_flags: u32,
     user_data: u64,
-    buffer: u64,
+    buffer: u32,
+    input: u32,
     third: usize,
     rest: u64,
 }
@@ -110,6 +115,8 @@ const ENTRIES: usize = 4;
 const MAPPED: usize = 4096;
 /// IORING_OFF_SQES
 const OFFSET_OF_ENTRIES: usize = 0x1000_0000;
+/// IORING_REGISTER_BUFFERS
+const BUFFERS: usize = 0;
 /// IORING_ENTER_GETEVENTS, IORING_ENTER_SQ_WAKEUP
 const WAIT: usize = 1;
 const WAKE: usize = 2;
@@ -137,16 +144,18 @@ impl Ring {
             unsafe { native(MMAP, [0, MAPPED, READ_WRITE, SHARED | POPULATE, number, offset]) }
         };
         let (rings, entries) = (map(0)?, map(OFFSET_OF_ENTRIES)?);
-        Ok(Self { descriptor, rings, entries, parameters, memory: None })
+        Ok(Self { descriptor, rings, entries, parameters, memory: None, is_registered: false })
     }
 
     /// One request, and its answer. A silent one is followed by one that does nothing, and waited for by that.
     pub fn run(&mut self, way: Way, opcode: &Opcode, arguments: &[Argument<'_>]) -> io::Result<i32> {
         let mut request = Request { opcode: opcode.number, user_data: 1, ..Request::default() };
-        for ((slot, _), argument) in opcode.shape.iter().zip(arguments) {
+        for ((slot, shape), argument) in opcode.shape.iter().zip(arguments) {
             let value = argument.value(&mut self.memory)?;
-            if let Argument::Bytes(bytes) = argument {
-                request.length = halves(bytes.len())[0];
+            match (shape, argument) {
+                (Shape::Bytes, Argument::Bytes(bytes)) => request.length = halves(bytes.len())[0],
+                (Shape::Vector, _) => request.length = 1,
+                _ => {}
             }
             match slot {
                 Slot::Descriptor => request.descriptor = halves(value)[0],
@@ -155,7 +164,11 @@ impl Ring {
                 Slot::Length => request.length = halves(value)[0],
                 Slot::Flags => request.operation_flags = halves(value)[0],
                 Slot::Third => request.third = value,
+                Slot::Input => request.input = halves(value)[0],
             }
+        }
+        if opcode.is_fixed {
+            self.register()?;
         }
         request.flags |= if way.worker { WORKER } else { 0 };
         request.flags |= if way.silent { SILENT | LINK } else { 0 };
@@ -167,6 +180,18 @@ impl Ring {
             false => self.enter(count, WAIT)?,
         }
         self.take()
+    }
+
+    /// The arguments' memory becomes the first of the ring's buffers (IORING_REGISTER_BUFFERS).
+    fn register(&mut self) -> io::Result<()> {
+        let Some(memory) = self.memory.as_ref().filter(|_| !self.is_registered) else { return Ok(()) };
+        let buffer = [memory.begin, Low::SIZE];
+        let register =
+            [no_descriptor(self.descriptor.as_raw_fd()), BUFFERS, address(buffer.as_ptr()), 1, 0, 0];
+        // SAFETY: one `struct iovec`, of memory that lives as long as the ring.
+        unsafe { native(IO_URING_REGISTER, register) }?;
+        self.is_registered = true;
+        Ok(())
     }
 
     fn word(&self, offset: u32) -> &AtomicU32 {

@@ -1,6 +1,7 @@
 //! Acts on the kernel and on the agent itself: BPF, modules, signals, tracing, the login user.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -101,6 +102,48 @@ fn kernel_code_that_is_refused_is_recorded() -> Result<()> {
         )?;
         refused(scene, &words!["kexec_load", "0", "0", "0", "0"], module("kexec", "kexec_load"))
     })
+}
+
+/// One that nothing needs and that needs none, in all of the kernels that have modules.
+const MODULE: &str = "ts_kmp";
+
+#[test]
+fn kernel_code_that_is_loaded_is_recorded_with_its_file_wherever_that_lies() -> Result<()> {
+    scene("loaded", |scene| {
+        let Some(module) = module(MODULE)? else {
+            skipped("module", "this kernel has no modules, or this one in it");
+            return Ok(());
+        };
+        let outside = scene.stage().outside("modules")?;
+        for (folder, name) in [(scene.folder().to_owned(), "inside.ko"), (outside, "outside.ko")] {
+            let file = folder.join(name);
+            std::fs::copy(&module, &file)?;
+            let operation = |operation: &str, call: &str| {
+                Expected::of_process("module")
+                    .with("/unmapped/module/operation", operation)
+                    .by("native", call)
+                    .reported()
+            };
+            let loaded = operation("load", "finit_module")
+                .with("/module/file/path", file.to_string_lossy().into_owned());
+            let removed = operation("unload", "delete_module").with("/unmapped/module/name", MODULE);
+            let words = words!["finit_module", file, "", "0", "then", "delete_module", MODULE, "0"];
+            scene.act(&words, vec![loaded, removed])?;
+        }
+        Ok(())
+    })
+}
+
+/// The file of a module that is not loaded.
+fn module(name: &str) -> Result<Option<PathBuf>> {
+    let is_loaded = match std::fs::read_to_string("/proc/modules") {
+        Ok(text) => text.lines().any(|line| line.split(' ').next() == Some(name)),
+        Err(_) => return Ok(None),
+    };
+    ensure!(!is_loaded, "somebody has loaded {name}");
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let file = Path::new("/lib/modules").join(release).join("kernel/lib").join(format!("{name}.ko"));
+    Ok(file.is_file().then_some(file))
 }
 
 #[test]

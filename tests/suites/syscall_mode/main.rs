@@ -11,6 +11,7 @@ mod sizes;
 mod attributes;
 mod uring;
 mod mounts;
+mod commands;
 mod kernel;
 mod refused;
 mod programs;

@@ -113,6 +113,17 @@ pub(crate) fn a_mapping_for_writing_is_recorded_and_so_is_the_first_store(
     take.scene.act(&words, expected)
 }
 
+/// No table lists it, since what it may do lies in memory: the inode tells of it.
+#[test]
+fn what_is_handed_to_the_kernel_to_be_written_is_recorded() -> Result<()> {
+    scene("submitted", |scene| {
+        let file = scene.file("file")?;
+        let opened = Expected::new("open", activity::UPDATE, &file);
+        let written = Expected::modify(&file).with("/unmapped/operation", "io_submit").witnessed();
+        scene.act(&words!["io_submit", file, "after\n"], vec![opened, written])
+    })
+}
+
 /// Descriptors come without an open: inherited, passed, or taken.
 #[test]
 fn who_writes_by_a_descriptor_that_another_process_opened_is_named() -> Result<()> {

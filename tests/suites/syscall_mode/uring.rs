@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -18,6 +19,10 @@ use crate::{SUITE, actor, on_each_ground, skipped};
 
 /// O_WRONLY | O_CREAT | O_EXCL
 const MAKE: &str = "0301";
+/// `struct open_how` with the same, and the mode 0644.
+const MAKE_HOW: &str = "0xc100000000000000a4010000000000000000000000000000";
+/// No offset of a pipe: -1.
+const NOWHERE: &str = "0xffffffffffffffff";
 
 /// Requests made in one way, each by a process of its own, and what must be recorded of each.
 struct Requests<'a> {
@@ -36,7 +41,12 @@ struct Request {
 
 impl Requests<'_> {
     fn make(&mut self, request: Request, operands: &[OsString]) -> Result<()> {
-        match self.scene.actor().attempt(&[&words![request.name], operands].concat())? {
+        self.make_after(&[], request, operands)
+    }
+
+    /// `before`: steps of the actor that lead to it.
+    fn make_after(&mut self, before: &[OsString], request: Request, operands: &[OsString]) -> Result<()> {
+        match self.scene.actor().attempt(&[before, &words![request.name], operands].concat())? {
             Attempt::Made(acted) => self.made.push((acted, request)),
             Attempt::Lacking(why) => skipped("io_uring", &why),
         }
@@ -92,9 +102,11 @@ impl Request {
             return said;
         }
         let call = format!("io_uring {}", self.name);
+        // All that write are one family.
+        let family = if self.name.starts_with("write") { "io_uring write" } else { &call };
         let changed = missing::all(changes.iter().map(|record| {
             Expected::modify(record.path())
-                .with("/unmapped/operation", call.as_str())
+                .with("/unmapped/operation", family)
                 .by("io_uring", call.as_str())
                 .is(record, acted)
         }));
@@ -131,6 +143,7 @@ fn requests(way: &str) -> Result<()> {
             let mut requests = Requests { scene, made: Vec::new() };
             files(&mut requests)?;
             names(&mut requests)?;
+            sockets(&mut requests)?;
             contents(&mut requests)?;
             all.push(requests);
         }
@@ -146,6 +159,9 @@ fn files(requests: &mut Requests<'_>) -> Result<()> {
     // With O_CREAT | O_EXCL it makes the file or fails.
     let expected = Expected::new("open", activity::CREATE, &new);
     requests.asked("openat", &words![new, MAKE, "0644"], expected, &[&folder])?;
+    let new = requests.scene.path("openat2");
+    let expected = Expected::new("open", activity::CREATE, &new);
+    requests.asked("openat2", &words![new, MAKE_HOW], expected, &[&folder])?;
     let gone = requests.scene.file("unlinkat")?;
     let expected = Expected::new("unlink", activity::DELETE, &gone);
     requests.asked("unlinkat", &words![gone, "0"], expected, &[&gone])?;
@@ -177,8 +193,27 @@ fn names(requests: &mut Requests<'_>) -> Result<()> {
     requests.asked("renameat", &words![from, to, "0"], Expected::rename(&from, &to), &[&from])
 }
 
+/// A socket gets its name by a request that is told by the directory alone.
+fn sockets(requests: &mut Requests<'_>) -> Result<()> {
+    let (folder, path) = (requests.scene.folder().to_owned(), requests.scene.path("bind"));
+    let path: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    // `struct sockaddr_un` of AF_UNIX.
+    let (address, length) = (format!("0x0100{path}00"), (path.len() / 2 + 3).to_string());
+    let request = Request { name: "bind", said: Vec::new(), changed: vec![folder] };
+    // Of AF_UNIX, for streams.
+    requests.make_after(&words!["socket", "1", "1", "0", "then"], request, &words!["@1", address, length])
+}
+
 fn contents(requests: &mut Requests<'_>) -> Result<()> {
     requests.untold("write", &["after\n", "0"])?;
+    requests.untold("writev", &["after\n", "0"])?;
+    requests.untold("write_fixed", &["after\n", "0"])?;
+    requests.untold("writev_fixed", &["after\n", "0"])?;
+    let file = requests.scene.file("splice")?;
+    let opened = Expected::new("open", activity::UPDATE, &file);
+    let request = Request { name: "splice", said: vec![opened], changed: vec![file.clone()] };
+    let operands = words!["@1", NOWHERE, file, "0", "7", "0"];
+    requests.make_after(&words!["pipe", "through", "then"], request, &operands)?;
     requests.untold("fallocate", &["0", "0", "4096"])?;
     requests.untold("ftruncate", &["3"])?;
     requests.untold("fsetxattr", &["user.graven", "value", "0"])

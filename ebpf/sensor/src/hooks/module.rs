@@ -8,6 +8,7 @@ use graven_abi::header::{kind, ring};
 use graven_abi::syscalls::op;
 
 use crate::emit::emit;
+use crate::kernel::file::{File, Opened};
 use crate::kernel::read::{clear, copy};
 use crate::kernel::scratch::{Scratch, owner};
 use crate::place;
@@ -20,8 +21,12 @@ pub extern "C" fn changed(_count: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner::SYS_EXIT) else { return 0 };
     let shape = scratch.shape();
     clear(scratch.facts());
-    if shape.dirfd != op::NONE {
-        place::describe_descriptor(scratch, scratch.argument(shape.dirfd));
+    // Also one that lies where everything may change, or nowhere: a memfd.
+    if shape.dirfd != op::NONE
+        && let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd))
+    {
+        let Opened { inode, dentry, mount, .. } = file.read(scratch);
+        place::describe_opened(scratch, inode, dentry, mount);
     }
     let name = match shape.path2 {
         op::NONE => 0,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use graven_tests::calls::uring::Opcode;
 use graven_tests::calls::{Call, Entry};
 use graven_tests::syscalls::uring::{Ring, Way};
-use graven_tests::syscalls::{self, Argument, Handle, Mapping};
+use graven_tests::syscalls::{self, Argument, Handle, Mapping, aio};
 
 use crate::hand::{Hand, text};
 
@@ -36,14 +36,14 @@ pub(crate) fn do_it(hand: &mut Hand, what: &str, operands: &[OsString]) -> Resul
         }
         ("writev" | "pwritev" | "pwritev2", [file, text]) => {
             let file = usize::try_from(hand.descriptor(file, true)?)?;
-            // One `struct iovec`: an address and a length, as wide as the entry's pointers.
+            // As wide as the entry's pointers.
             let width = if hand.entry == Entry::Native { 8 } else { 4 };
-            let vector = [&vec![0; width], &text.len().to_le_bytes()[..width]].concat();
-            let links = [(0, width, text.as_bytes())];
             // At the beginning, without flags.
-            let arguments = [Argument::Number(file), Argument::Linked(&vector, &links), Argument::Number(1)];
+            let arguments =
+                [Argument::Number(file), Argument::Piece(text.as_bytes(), width), Argument::Number(1)];
             return Ok(Some(syscalls::change(&hand.known(what)?, &arguments)?));
         }
+        ("io_submit", [file, text]) => aio::write(hand.descriptor(file, true)?, text.as_bytes())?,
         ("open_by_handle_at", [path, flags]) => {
             drop(Handle::of(&text(path)?)?.open(hand.at, hand.number(flags)?)?);
         }

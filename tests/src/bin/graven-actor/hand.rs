@@ -130,6 +130,13 @@ impl Hand {
         if what == "obey" {
             return self.obey();
         }
+        if let Some(opcode) = Opcode::named(what)
+            && let Some((way, mut ring)) = self.ring.take()
+        {
+            let answer = self.request(way, &mut ring, opcode, operands);
+            self.ring = Some((way, ring));
+            return answer;
+        }
         if let Some(answer) = deeds::do_it(self, what, operands)? {
             return Ok(answer);
         }
@@ -139,15 +146,7 @@ impl Hand {
         if let Some(answer) = deceptions::do_it(self, what, operands)? {
             return Ok(answer);
         }
-        match self.ring.take() {
-            Some((way, mut ring)) => {
-                let opcode = Opcode::named(what).with_context(|| format!("io_uring has no {what}"))?;
-                let answer = self.request(way, &mut ring, opcode, operands);
-                self.ring = Some((way, ring));
-                answer
-            }
-            None => self.call(self.known(what)?, operands),
-        }
+        self.call(self.known(what)?, operands)
     }
 
     /// A call of this hand's entry.
@@ -208,7 +207,7 @@ impl Hand {
                 Shape::Buffer if word.as_bytes().starts_with(b"@") => {
                     operand = Operand::of(self.number(word)?)
                 }
-                Shape::Bytes | Shape::Buffer => operand.bytes = bytes(word)?,
+                Shape::Bytes | Shape::Buffer | Shape::Vector => operand.bytes = bytes(word)?,
                 Shape::File | Shape::Out => {
                     operand.number = self.descriptor(word, *shape == Shape::Out)? as usize;
                 }
@@ -277,6 +276,7 @@ impl Operand {
             _ if self.is_number => Argument::Number(self.number),
             Shape::Text => Argument::Text(&self.text),
             Shape::Bytes | Shape::Buffer => Argument::Bytes(&self.bytes),
+            Shape::Vector => Argument::Piece(&self.bytes, size_of::<usize>()),
             Shape::Wide => Argument::Wide(self.number),
             Shape::Number | Shape::At | Shape::File | Shape::Out => Argument::Number(self.number),
         }

@@ -8,7 +8,7 @@
 //! | `--cwd DIR` | in this working directory |
 //! | `--at DIR` or `--at @N` | with this descriptor for the calls that take one |
 //! | `--by native`, `compat`, `x32` | by this entry |
-//! | `--uring plain`, or `worker`, `silent`, `polled` joined by `+` | as requests of an io_uring |
+//! | `--uring plain`, or `worker`, `silent`, `polled` joined by `+` | as requests of an io_uring, where it has one of that name |
 //! | `--cpu N` | on this processor only |
 //! | `--error N` | this step only: must fail with this error number |
 

@@ -1,0 +1,175 @@
+//! Commands of ioctl(2) that change files, file systems and disks, on a file system and a disk of the test's own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use graven_tests::record::{Expected, activity};
+use graven_tests::scene::Scene;
+use graven_tests::words;
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::{scene, skipped};
+
+/// btrfs makes none smaller than 109 MiB.
+const DISK: u64 = 128 << 20;
+/// A block of btrfs.
+const BLOCK: usize = 4096;
+
+/// A disk, and what is mounted of it.
+struct Disk {
+    device: PathBuf,
+    mounted: Option<PathBuf>,
+}
+
+impl Disk {
+    /// None where loop devices cannot be had, which is said.
+    fn new(image: &Path) -> Result<Option<Self>> {
+        File::create(image)?.set_len(DISK)?;
+        let attached = Command::new("losetup").args(["--find", "--show"]).arg(image).output()?;
+        if !attached.status.success() {
+            skipped("loop", String::from_utf8_lossy(&attached.stderr).trim());
+            return Ok(None);
+        }
+        let device = PathBuf::from(String::from_utf8(attached.stdout)?.trim());
+        Ok(Some(Self { device, mounted: None }))
+    }
+
+    /// False where there is no btrfs, which is said.
+    fn mount(&mut self, at: &Path) -> Result<bool> {
+        let made = match Command::new("mkfs.btrfs").arg("-q").arg(&self.device).output() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                skipped("btrfs", "btrfs-progs is not installed");
+                return Ok(false);
+            }
+            made => made.context("mkfs.btrfs")?,
+        };
+        ensure!(made.status.success(), "mkfs.btrfs: {}", String::from_utf8_lossy(&made.stderr));
+        let mounted = Command::new("mount").args(["-t", "btrfs"]).arg(&self.device).arg(at).output()?;
+        let said = String::from_utf8_lossy(&mounted.stderr);
+        if said.contains("unknown filesystem type") {
+            skipped("btrfs", "this kernel has no btrfs");
+            return Ok(false);
+        }
+        ensure!(mounted.status.success(), "mount: {said}");
+        self.mounted = Some(at.to_owned());
+        Ok(true)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Some(at) = &self.mounted
+            && let Err(error) = unmount(at, UnmountFlags::DETACH)
+        {
+            eprintln!("{} stays mounted: {error}", at.display());
+        }
+        if let Err(error) = Command::new("losetup").arg("--detach").arg(&self.device).output() {
+            eprintln!("{} stays: {error}", self.device.display());
+        }
+    }
+}
+
+/// Words of 64 bits as an operand.
+fn long(words: &[u64]) -> String {
+    words
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn changed(path: &Path, command: &str) -> Expected {
+    Expected::modify(path).by("native", "ioctl").with("/unmapped/operation", format!("ioctl {command}"))
+}
+
+#[test]
+fn what_is_cloned_into_a_file_or_made_of_it_by_a_command_is_recorded() -> Result<()> {
+    scene("btrfs", |scene| {
+        let at = scene.directory("mount")?;
+        let Some(mut disk) = Disk::new(&scene.stage().outside("btrfs")?.join("disk"))? else { return Ok(()) };
+        if !disk.mount(&at)? {
+            return Ok(());
+        }
+        let mut below = Scene::below(scene.stage(), &at, "commands", scene.actor())?;
+        clones(&mut below)?;
+        subvolumes(&mut below)?;
+        below.check()
+    })
+}
+
+fn clones(scene: &mut Scene<'_>) -> Result<()> {
+    let from = scene.path("from");
+    std::fs::write(&from, vec![b'x'; BLOCK])?;
+    let length = BLOCK as u64;
+    // The first descriptor is the third: `struct file_clone_range`, and `struct file_dedupe_range` with one target.
+    let range = long(&[3, 0, length, 0]);
+    for (command, number, operand) in
+        [("FICLONE", "0x40049409", "@1".to_owned()), ("FICLONERANGE", "0x4020940d", range)]
+    {
+        let to = scene.file(command)?;
+        let opened = Expected::new("open", activity::UPDATE, &to).by("native", "open");
+        let words = words![
+            "open", from, "0", "0", "then", "open", to, "1", "0", "then", "ioctl", "@2", number, operand
+        ];
+        scene.act(&words, vec![opened, changed(&to, command)])?;
+    }
+    let to = scene.path("FIDEDUPERANGE");
+    std::fs::write(&to, vec![b'x'; BLOCK])?;
+    let opened = Expected::new("open", activity::UPDATE, &to).by("native", "open");
+    let operand = long(&[0, length, 1, 4, 0, 0, 0]);
+    let words = words![
+        "open",
+        from,
+        "0",
+        "0",
+        "then",
+        "open",
+        to,
+        "1",
+        "0",
+        "then",
+        "ioctl",
+        "@1",
+        "0xc0189436",
+        operand
+    ];
+    // What it says is about the file that it is called with.
+    scene.act(&words, vec![opened, changed(&from, "FIDEDUPERANGE").reported()])
+}
+
+fn subvolumes(scene: &mut Scene<'_>) -> Result<()> {
+    let folder = scene.directory("folder")?;
+    // `struct btrfs_ioctl_vol_args`: a descriptor and a name.
+    let name: String = b"subvolume".iter().map(|byte| format!("{byte:02x}")).collect();
+    let operand = format!("0x{}{name:0<8176}", "00".repeat(8));
+    for (command, number) in
+        [("BTRFS_IOC_SUBVOL_CREATE", "0x5000940e"), ("BTRFS_IOC_SNAP_DESTROY", "0x5000940f")]
+    {
+        let words: Vec<OsString> =
+            words!["open", folder, "0", "0", "then", "ioctl", "@1", number, operand].to_vec();
+        scene.act(&words, vec![changed(&folder, command)])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_command_does_to_a_disk_is_recorded_wherever_its_node_lies() -> Result<()> {
+    scene("disk", |scene| {
+        let Some(disk) = Disk::new(&scene.stage().outside("disk")?.join("disk"))? else { return Ok(()) };
+        let device = &disk.device;
+        let range = long(&[0, BLOCK as u64]);
+        for (command, number, operand) in [
+            // Not to be written, no: as it was.
+            ("BLKROSET", "0x125d", "0x00000000"),
+            ("BLKDISCARD", "0x1277", range.as_str()),
+            ("BLKZEROOUT", "0x127f", &range),
+        ] {
+            let opened = Expected::new("open", activity::UPDATE, device).by("native", "open").recorded();
+            let words = words!["open", device, "1", "0", "then", "ioctl", "@1", number, operand];
+            scene.act(&words, vec![opened, changed(device, command).reported().recorded()])?;
+        }
+        Ok(())
+    })
+}
