@@ -194,7 +194,7 @@ fn set_aside(stage: &mut Stage, modules: &Path, release: &str, into: &Path) -> R
     command.args(["-C", "/dev/null", "-S", release, "-d"]).arg(base(modules)?);
     command.args(["--show-depends", "-a"]).args(FOR_DISKS);
     let text = stage.output(command)?;
-    for (number, file) in inserted(&text).enumerate() {
+    for (number, file) in inserted(&text).into_iter().enumerate() {
         let name = file.file_name().context("a module without a name")?.to_string_lossy();
         std::fs::copy(file, into.join(format!("{number:02}-{name}")))
             .with_context(|| format!("cannot copy {}", file.display()))?;
@@ -202,10 +202,15 @@ fn set_aside(stage: &mut Stage, modules: &Path, release: &str, into: &Path) -> R
     Ok(())
 }
 
-/// The files in what modprobe would do: `insmod FILE OPTIONS`, or `builtin NAME`.
-fn inserted(text: &str) -> impl Iterator<Item = &Path> {
-    let files = text.lines().filter_map(|line| line.strip_prefix("insmod "));
-    files.map(|file| Path::new(file.trim_end()))
+/// The files in what modprobe would do: `insmod FILE OPTIONS`, or `builtin NAME`. It names one again for each that
+/// needs it.
+fn inserted(text: &str) -> Vec<&Path> {
+    let mut files = Vec::new();
+    for line in text.lines() {
+        let file = line.strip_prefix("insmod ").map(|file| Path::new(file.trim_end()));
+        files.extend(file.filter(|file| !files.contains(file)));
+    }
+    files
 }
 
 /// The root of a tree with modules.
@@ -244,11 +249,8 @@ mod tests {
 
     #[test]
     fn modules_for_the_disks_are_loaded_in_the_order_that_modprobe_says() -> Result<()> {
-        let text = "builtin nvme\ninsmod /m/crc16.ko \ninsmod /m/a b/ext4.ko \n";
-        assert_eq!(
-            inserted(text).collect::<Vec<_>>(),
-            [Path::new("/m/crc16.ko"), Path::new("/m/a b/ext4.ko")]
-        );
+        let text = "builtin nvme\ninsmod /m/crc16.ko \ninsmod /m/a b/ext4.ko \ninsmod /m/crc16.ko \n";
+        assert_eq!(inserted(text), [Path::new("/m/crc16.ko"), Path::new("/m/a b/ext4.ko")]);
         let place = std::env::temp_dir().join(format!("graven-xtask-first-{}", std::process::id()));
         folder::remake(&place.join("first"))?;
         for name in ["10-c.ko", "00-a.ko", "09-b.ko"] {
