@@ -6,13 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use graven_tests::actor::{Acted, Attempt, NOBODY};
+use graven_tests::calls::Entry;
 use graven_tests::missing;
 use graven_tests::record::{Expected, Record, activity};
 use graven_tests::scene::Scene;
 use graven_tests::wait::until;
 use graven_tests::words;
 
-use crate::{scene, skipped};
+use crate::{actor, lacks, scene, skipped};
 
 fn of_process(mut records: Vec<Record>, acted: &Acted) -> Vec<Record> {
     records.retain(|record| record.pid() == Some(acted.pid.into()));
@@ -146,18 +147,22 @@ fn module(name: &str) -> Result<Option<PathBuf>> {
     Ok(file.is_file().then_some(file))
 }
 
+/// PTRACE_SEIZE does not stop a process, and ends with the actor.
+const SEIZE: u64 = 0x4206;
+
+fn tamper(operation: &str, number: u64, target: &str) -> Expected {
+    let target: u64 = target.parse().unwrap_or_default();
+    Expected::of_process("tamper")
+        .with("/unmapped/tamper/operation", operation)
+        .with("/unmapped/tamper/number", number)
+        .with("/unmapped/tamper/target", target)
+}
+
 #[test]
 fn whoever_acts_on_the_agents_processes_is_recorded() -> Result<()> {
     scene("tamper", |scene| {
         let agent = scene.stage().agent.pid().context("the agent is not running")?;
         let (watch, ship) = (agent.to_string(), scene.stage().agent.children()?[0].to_string());
-        let tamper = |operation: &str, number: u64, target: &str| {
-            let target: u64 = target.parse().unwrap_or_default();
-            Expected::of_process("tamper")
-                .with("/unmapped/tamper/operation", operation)
-                .with("/unmapped/tamper/number", number)
-                .with("/unmapped/tamper/target", target)
-        };
         const CONTINUE: u64 = 18;
         let number = CONTINUE.to_string();
         for (pid, call) in [(&watch, "kill"), (&ship, "kill"), (&watch, "tkill")] {
@@ -167,8 +172,6 @@ fn whoever_acts_on_the_agents_processes_is_recorded() -> Result<()> {
         let words: &[OsString] =
             &words!["pidfd_open", watch, "0", "then", "pidfd_send_signal", "@1", number, "0", "0"];
         scene.act(words, vec![tamper("signal", CONTINUE, &watch)])?;
-        // PTRACE_SEIZE does not stop it, and ends with the actor.
-        const SEIZE: u64 = 0x4206;
         let seize = SEIZE.to_string();
         scene.act(
             &words!["ptrace", seize, watch, "0", "0"],
@@ -180,6 +183,35 @@ fn whoever_acts_on_the_agents_processes_is_recorded() -> Result<()> {
         // Of another process, nothing is said.
         let own = std::process::id().to_string();
         scene.act(&words!["kill", own, number], Vec::new())
+    })
+}
+
+/// x32 has numbers of its own for calls whose structs have pointers; the families make the others.
+#[test]
+fn by_x32_too_whoever_acts_on_the_agent_or_the_kernel_is_recorded() -> Result<()> {
+    let actor = actor()?.by(Entry::X32);
+    if let Some(why) = lacks(Entry::X32, &actor)? {
+        skipped("x32", why);
+        return Ok(());
+    }
+    scene("tamper-x32", |scene| {
+        let watch = scene.stage().agent.pid().context("the agent is not running")?.to_string();
+        let seized = tamper("ptrace", SEIZE, &watch).reported().by("x32", "ptrace");
+        scene.act_by(&actor, &words!["ptrace", SEIZE.to_string(), watch, "0", "0"], vec![seized])?;
+        let nobody = actor.as_user(NOBODY);
+        // `struct iovec` of x32: no address, one byte. Whoever may not is refused before it is written.
+        let byte = "0x0000000001000000";
+        scene.act_by(
+            &nobody,
+            &words!["--error", "1", "process_vm_writev", watch, byte, "1", byte, "1", "0"],
+            vec![tamper("process_vm_writev", 0, &watch).refused().by("x32", "process_vm_writev")],
+        )?;
+        let kexec = Expected::of_process("module").with("/unmapped/module/operation", "kexec");
+        scene.act_by(
+            &nobody,
+            &words!["--error", "1", "kexec_load", "0", "0", "0", "0"],
+            vec![kexec.refused().by("x32", "kexec_load")],
+        )
     })
 }
 

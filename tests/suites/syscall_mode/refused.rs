@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use graven_tests::actor::NOBODY;
+use graven_tests::calls::Entry;
 use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
 use graven_tests::wait::until;
@@ -100,19 +101,28 @@ fn a_call_that_fails_because_of_what_is_there_changes_nothing_and_is_no_record()
     })
 }
 
-#[test]
-fn by_the_32_bit_entry_a_refusal_is_recorded_too() -> Result<()> {
-    scene("refused-compat", |scene| {
+fn refused_by(entry: Entry) -> Result<()> {
+    scene(&format!("refused-{entry}"), |scene| {
         let (_, file) = closed(scene, "closed")?;
-        let nobody = scene.actor().as_user(NOBODY).by(graven_tests::calls::Entry::Compat);
+        let nobody = scene.actor().as_user(NOBODY).by(entry);
         let words: &[OsString] = &words!["--error", DENIED, "unlink", file];
-        let expected = Expected::new("unlink", activity::DELETE, &file).refused().by("compat", "unlink");
+        let expected = Expected::new("unlink", activity::DELETE, &file).refused().by(entry.name(), "unlink");
         match nobody.attempt(words)? {
             graven_tests::actor::Attempt::Made(acted) => scene.expect(acted, vec![expected]),
-            graven_tests::actor::Attempt::Lacking(why) => crate::skipped("compat", &why),
+            graven_tests::actor::Attempt::Lacking(why) => crate::skipped(entry.name(), &why),
         }
         Ok(())
     })
+}
+
+#[test]
+fn by_the_32_bit_entry_a_refusal_is_recorded_too() -> Result<()> {
+    refused_by(Entry::Compat)
+}
+
+#[test]
+fn by_x32_a_refusal_is_recorded_too() -> Result<()> {
+    refused_by(Entry::X32)
 }
 
 #[test]

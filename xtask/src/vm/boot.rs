@@ -88,7 +88,8 @@ pub(crate) fn run(
 ) -> Result<Outcome> {
     folder::remake(place)?;
     let (first, result) = (place.join("first.cpio"), place.join("result.tar"));
-    std::fs::write(&first, first_file_system(job)?).context("cannot write the guest's first file system")?;
+    std::fs::write(&first, first_file_system(kernel, job)?)
+        .context("cannot write the guest's first file system")?;
     disk::result(&result)?;
     let console = place.join("console.log");
     let ended = stage.attempt(qemu(kernel, machine, &first, &result, &console), Some(machine.limit))?;
@@ -145,16 +146,20 @@ fn option(before: &str, path: &Path, after: &str) -> String {
     format!("{before}{}{after}", path.to_string_lossy().replace(',', ",,"))
 }
 
-fn first_file_system(job: &Job) -> Result<Vec<u8>> {
+fn first_file_system(kernel: &Kernel, job: &Job) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for name in ["bin", "dev", "proc", "sys", "root"] {
+    for name in ["bin", "dev", "modules", "proc", "sys", "root"] {
         archive.directory(name);
     }
     archive.program("init", FIRST.as_bytes());
     archive.program("command", job.script().as_bytes());
+    for module in kernel.first()? {
+        let name = module.file_name().context("a module without a name")?.to_string_lossy().into_owned();
+        archive.program(&format!("modules/{name}"), &read(&module)?);
+    }
     let mut made = std::collections::BTreeSet::from([PathBuf::from("bin")]);
     for file in payload::busybox_files()? {
-        let content = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let content = read(&file)?;
         let name = match file.ends_with("busybox") {
             true => PathBuf::from("bin/busybox"),
             false => file.strip_prefix("/").unwrap_or(&file).to_path_buf(),
@@ -169,6 +174,10 @@ fn first_file_system(job: &Job) -> Result<Vec<u8>> {
         archive.program(&name.to_string_lossy(), &content);
     }
     Ok(archive.finish())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Unpacks what the guest left; none if it left nothing.

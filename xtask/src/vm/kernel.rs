@@ -1,14 +1,15 @@
 //! A kernel on this disk: its image, and a disk with its modules.
 //!
-//! In: packages. Out: `target/vm/kernels/SERIES` with `vmlinuz`, `modules.ext4` and `kernel.json`. Always: the
-//! folder gets its name when it is whole. The packages are not kept.
+//! In: packages. Out: `target/vm/kernels/NAME` with `vmlinuz`, `modules.ext4`, `kernel.json`, and in `first` the
+//! modules without which it finds no disk. Always: the folder gets its name when it is whole. The packages are
+//! not kept.
 
 use crate::folder;
 use crate::stages::Stage;
 use crate::vm::disk;
 use crate::vm::mirror::Mirror;
 use crate::vm::needs::in_sbin;
-use crate::vm::wanted::{Offer, Wanted};
+use crate::vm::wanted::{Offer, Release, Wanted};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ const SPARE: u64 = 0;
 /// Modules are decompressed so many at a time: a command line's length is bounded.
 const BATCH: usize = 200;
 
+/// What the disks are on and what is on them. The flavour for virtual machines has both built in.
+const FOR_DISKS: [&str; 2] = ["nvme", "ext4"];
+
 /// The folder of all kernels.
 pub(crate) struct Kernels {
     folder: PathBuf,
@@ -28,8 +32,8 @@ pub(crate) struct Kernels {
 /// One kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
-    /// `6.12`
-    pub series: String,
+    /// `6.12`, `6.12-amd64`
+    pub name: String,
     /// What `uname -r` says.
     pub release: String,
     folder: PathBuf,
@@ -50,13 +54,13 @@ impl Kernels {
 
     /// The kernel, if it was fetched before.
     pub(crate) fn cached(&self, wanted: Wanted) -> Option<Kernel> {
-        let series = match wanted {
-            Wanted::Newest => std::fs::read_to_string(self.newest()).ok()?.trim().to_owned(),
-            Wanted::Series(..) => wanted.to_string(),
+        let name = match wanted.release {
+            Release::Newest => std::fs::read_to_string(self.note(wanted)).ok()?.trim().to_owned(),
+            Release::Series(..) => wanted.to_string(),
         };
-        let place = self.folder.join(&series);
+        let place = self.folder.join(&name);
         let origin: Origin = serde_json::from_slice(&std::fs::read(place.join("kernel.json")).ok()?).ok()?;
-        let kernel = Kernel { series, release: origin.release, folder: place };
+        let kernel = Kernel { name, release: origin.release, folder: place };
         (kernel.image().is_file() && kernel.modules().is_file()).then_some(kernel)
     }
 
@@ -68,23 +72,24 @@ impl Kernels {
         wanted: Wanted,
         offer: &Offer,
     ) -> Result<Kernel> {
-        let series = offer.series();
-        let place = self.folder.join(&series);
+        let name = offer.name();
+        let place = self.folder.join(&name);
         if !self.has(&place, offer) {
-            let work = self.folder.join(format!("{series}.new"));
+            let work = self.folder.join(format!("{name}.new"));
             folder::remake(&work)?;
             unpack(stage, &work, mirror, offer)?;
             folder::remove(&place)?;
             std::fs::rename(&work, &place).with_context(|| format!("cannot make {}", place.display()))?;
         }
-        if wanted == Wanted::Newest {
-            std::fs::write(self.newest(), &series).context("cannot note the newest kernel")?;
+        if wanted.release == Release::Newest {
+            std::fs::write(self.note(wanted), &name).context("cannot note the newest kernel")?;
         }
-        self.cached(wanted).with_context(|| format!("kernel {series} is not whole once fetched"))
+        self.cached(wanted).with_context(|| format!("kernel {name} is not whole once fetched"))
     }
 
-    fn newest(&self) -> PathBuf {
-        self.folder.join("newest")
+    /// Says which one is the newest of its flavour.
+    fn note(&self, newest: Wanted) -> PathBuf {
+        self.folder.join(newest.to_string())
     }
 
     fn has(&self, place: &Path, offer: &Offer) -> bool {
@@ -104,6 +109,17 @@ impl Kernel {
     /// An ext4 image of `/lib/modules`.
     pub(crate) fn modules(&self) -> PathBuf {
         self.folder.join("modules.ext4")
+    }
+
+    /// Modules that the guest's first program loads, in this order, before it can look for a disk.
+    pub(crate) fn first(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let folder = self.folder.join("first");
+        if folder.is_dir() {
+            folder::list(&folder, &mut files)?;
+        }
+        files.sort();
+        Ok(files)
     }
 }
 
@@ -127,6 +143,7 @@ fn unpack(stage: &mut Stage, work: &Path, mirror: &Mirror, offer: &Offer) -> Res
     std::fs::rename(image, work.join("vmlinuz")).context("cannot move the kernel")?;
     decompress(stage, &modules)?;
     index(stage, &modules, release)?;
+    set_aside(stage, &modules, release, &work.join("first"))?;
     let all = modules.parent().context("modules are in no folder")?;
     disk::ext4(stage, &work.join("modules.ext4"), all, SPARE)?;
     let Offer { package, .. } = offer;
@@ -163,10 +180,42 @@ fn decompress(stage: &mut Stage, modules: &Path) -> Result<()> {
 
 /// Writes what a package's installation would have written: who needs whom, and who is meant by which name.
 fn index(stage: &mut Stage, modules: &Path, release: &str) -> Result<()> {
-    let base = modules.ancestors().nth(3).context("modules are in no lib/modules")?;
     let mut command = Command::new(in_sbin("depmod"));
-    command.arg("-b").arg(base).arg(release);
+    command.arg("-b").arg(base(modules)?).arg(release);
     stage.run(command)
+}
+
+/// Copies what finds the disks, and what that needs, to a folder where names are in the order of loading. What is
+/// built in is not there.
+fn set_aside(stage: &mut Stage, modules: &Path, release: &str, into: &Path) -> Result<()> {
+    folder::remake(into)?;
+    let mut command = Command::new(in_sbin("modprobe"));
+    // What this machine's administrator has set for its own modules is not asked.
+    command.args(["-C", "/dev/null", "-S", release, "-d"]).arg(base(modules)?);
+    command.args(["--show-depends", "-a"]).args(FOR_DISKS);
+    let text = stage.output(command)?;
+    for (number, file) in inserted(&text).into_iter().enumerate() {
+        let name = file.file_name().context("a module without a name")?.to_string_lossy();
+        std::fs::copy(file, into.join(format!("{number:02}-{name}")))
+            .with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The files in what modprobe would do: `insmod FILE OPTIONS`, or `builtin NAME`. It names one again for each that
+/// needs it.
+fn inserted(text: &str) -> Vec<&Path> {
+    let mut files = Vec::new();
+    for line in text.lines() {
+        let file = line.strip_prefix("insmod ").map(|file| Path::new(file.trim_end()));
+        files.extend(file.filter(|file| !files.contains(file)));
+    }
+    files
+}
+
+/// The root of a tree with modules.
+fn base(modules: &Path) -> Result<&Path> {
+    modules.ancestors().nth(3).context("modules are in no lib/modules")
 }
 
 #[cfg(test)]
@@ -185,13 +234,31 @@ mod tests {
             r#"{"package":"p","version":"6.12.1-1","release":"6.12.1"}"#,
         )?;
         std::fs::write(kernel.join("vmlinuz"), "")?;
-        let wanted = Wanted::Series(6, 12);
+        let (wanted, newest) = (Wanted::parse("6.12")?, Wanted::parse("newest")?);
         assert!(kernels.cached(wanted).is_none());
         std::fs::write(kernel.join("modules.ext4"), "")?;
         assert_eq!(kernels.cached(wanted).map(|kernel| kernel.release).as_deref(), Some("6.12.1"));
-        assert!(kernels.cached(Wanted::Newest).is_none());
+        assert!(kernels.cached(newest).is_none());
         std::fs::write(place.join("newest"), "6.12\n")?;
-        assert_eq!(kernels.cached(Wanted::Newest).map(|kernel| kernel.series).as_deref(), Some("6.12"));
+        assert_eq!(kernels.cached(newest).map(|kernel| kernel.name).as_deref(), Some("6.12"));
+        for other in ["6.12-amd64", "newest-amd64"] {
+            assert!(kernels.cached(Wanted::parse(other)?).is_none(), "{other}");
+        }
+        folder::remove(&place)
+    }
+
+    #[test]
+    fn modules_for_the_disks_are_loaded_in_the_order_that_modprobe_says() -> Result<()> {
+        let text = "builtin nvme\ninsmod /m/crc16.ko \ninsmod /m/a b/ext4.ko \ninsmod /m/crc16.ko \n";
+        assert_eq!(inserted(text), [Path::new("/m/crc16.ko"), Path::new("/m/a b/ext4.ko")]);
+        let place = std::env::temp_dir().join(format!("graven-xtask-first-{}", std::process::id()));
+        folder::remake(&place.join("first"))?;
+        for name in ["10-c.ko", "00-a.ko", "09-b.ko"] {
+            std::fs::write(place.join("first").join(name), "")?;
+        }
+        let kernel = Kernel { name: String::new(), release: String::new(), folder: place.clone() };
+        let names = kernel.first()?.into_iter().map(|file| file.file_name().map(std::ffi::OsStr::to_owned));
+        assert!(names.eq(["00-a.ko", "09-b.ko", "10-c.ko"].map(|name| Some(name.into()))));
         folder::remove(&place)
     }
 }

@@ -23,8 +23,8 @@ const SECURED: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 /// Signs all releases that are or were supported.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The flavour for virtual machines: a third of the size, with all drivers a guest needs built in.
-const IMAGES: &str = "^linux-image-[0-9].*-cloud-amd64$";
+/// All flavours, of which [`Offer::of`] takes those that can be asked for.
+const IMAGES: &str = "^linux-image-[0-9].*-amd64$";
 
 /// Since Linux 7 the image is an empty package that depends on these.
 const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];

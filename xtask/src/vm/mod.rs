@@ -58,7 +58,8 @@ const TAIL_SHOWN: usize = 40;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Kernels are series such as 6.12, or newest; without any: 5.10 6.1 6.12 6.18 newest. The command \
+    after_help = "Kernels are series such as 6.12, or newest; without any: 5.10 6.1 6.12 6.18 newest. These are Debian's \
+                        kernels for virtual machines; 6.12-amd64 is its ordinary one of that series. The command \
                         is found as on this machine; without one, and without --verifier, it is `graven-agent doctor`. A command with a path, and \
                         every --file, is in the guest at the path it has here, with its libraries. What it writes to \
                         /run/graven/out comes back to target/vm/results/KERNEL/out, beside the kernel's messages."
@@ -142,10 +143,10 @@ fn boot_all(
 ) -> Result<Vec<Boot>> {
     let mut boots = Vec::new();
     let work = Work {
-        title: &|(_, kernel): &(Wanted, Kernel)| format!("boot {}", kernel.series),
-        run: &|(_, kernel), stage| lab.boot(stage, kernel, machine, &job(&kernel.series), &kernel.series),
+        title: &|(_, kernel): &(Wanted, Kernel)| format!("boot {}", kernel.name),
+        run: &|(_, kernel), stage| lab.boot(stage, kernel, machine, &job(&kernel.name), &kernel.name),
         finish: &mut |(_, kernel), stage, outcome| {
-            let boot = Boot::read(&stage, kernel, outcome, lab.results(&kernel.series).join("console.log"))?;
+            let boot = Boot::read(&stage, kernel, outcome, lab.results(&kernel.name).join("console.log"))?;
             let text = boot.outcome.to_string();
             if boot.is_good() {
                 stage.done(&text)
@@ -158,7 +159,7 @@ fn boot_all(
         },
     };
     together::all(stages, lab.kernels(), work)?;
-    let place = |boot: &Boot| lab.kernels().iter().position(|(_, kernel)| kernel.series == boot.kernel);
+    let place = |boot: &Boot| lab.kernels().iter().position(|(_, kernel)| kernel.name == boot.kernel);
     boots.sort_by_key(place);
     Ok(boots)
 }

@@ -17,10 +17,39 @@ const FREE: u64 = 512 << 20;
 
 /// Programs of this machine that tests and people use and that are not the same in busybox: they are copied
 /// and renamed by tests, or have more options. What is not here is left out.
-const TOOLS: [&str; 30] = [
-    "bash", "cat", "chattr", "chmod", "chown", "cp", "dash", "dd", "env", "getfattr", "id", "ln", "losetup",
-    "ls", "lsattr", "mkdir", "mount", "mv", "nsenter", "rm", "setfattr", "setpriv", "sh", "sleep", "stat",
-    "strace", "touch", "true", "umount", "unshare",
+const TOOLS: [&str; 32] = [
+    "bash",
+    "btrfs",
+    "cat",
+    "chattr",
+    "chmod",
+    "chown",
+    "cp",
+    "dash",
+    "dd",
+    "env",
+    "getfattr",
+    "id",
+    "ln",
+    "losetup",
+    "ls",
+    "lsattr",
+    "mkdir",
+    "mkfs.btrfs",
+    "mount",
+    "mv",
+    "nsenter",
+    "rm",
+    "setfattr",
+    "setpriv",
+    "sh",
+    "sleep",
+    "stat",
+    "strace",
+    "touch",
+    "true",
+    "umount",
+    "unshare",
 ];
 
 /// Folders of a Debian root, all others being links into `usr`.

@@ -27,7 +27,7 @@ impl Boot {
     pub(crate) fn read(stage: &Stage, kernel: &Kernel, outcome: Outcome, console: PathBuf) -> Result<Self> {
         let output = std::fs::read(stage.log()).context("cannot read the guest's output")?;
         Ok(Self {
-            kernel: kernel.series.clone(),
+            kernel: kernel.name.clone(),
             release: kernel.release.clone(),
             time: stage.elapsed(),
             outcome,

@@ -10,26 +10,72 @@ pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "newest"];
 
 /// A kernel as people ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wanted {
+pub(crate) struct Wanted {
+    pub release: Release,
+    pub flavour: Flavour,
+}
+
+/// Of which series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Release {
     /// The last release of this series.
     Series(u32, u32),
     /// The last release of all.
     Newest,
 }
 
-impl Wanted {
-    /// `6.12` or `newest`.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let series = || {
-            let (major, minor) = text.split_once('.')?;
-            Some(Self::Series(major.parse().ok()?, minor.parse().ok()?))
-        };
-        match text {
-            "newest" => Ok(Self::Newest),
-            _ => series().ok_or_else(|| {
-                fault::usage(format!("`{text}` is no kernel: write a series such as 6.12, or newest"))
-            }),
+/// Debian builds each release several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flavour {
+    /// For virtual machines: a third of the size, with all drivers a guest needs built in.
+    Cloud,
+    /// What most hosts run, under the architecture's name. It has the x32 entry, which the one for virtual
+    /// machines is built without.
+    Ordinary,
+}
+
+/// What an ordinary kernel's name ends with, here as at Debian.
+const ORDINARY: &str = "-amd64";
+
+impl Flavour {
+    /// Of a package's name; none for what is built for other ends, such as real time.
+    fn of(package: &str) -> Option<Self> {
+        let name = package.strip_suffix(ORDINARY)?;
+        match name {
+            _ if name.ends_with("-cloud") => Some(Self::Cloud),
+            _ if name.ends_with("-rt") => None,
+            _ => Some(Self::Ordinary),
         }
+    }
+
+    /// Behind the release, in a kernel's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Cloud => "",
+            Self::Ordinary => ORDINARY,
+        }
+    }
+}
+
+impl Wanted {
+    /// `6.12` or `newest`; `6.12-amd64` is the ordinary flavour.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let (name, flavour) = match text.strip_suffix(ORDINARY) {
+            Some(name) => (name, Flavour::Ordinary),
+            None => (text, Flavour::Cloud),
+        };
+        let series = || {
+            let (major, minor) = name.split_once('.')?;
+            Some(Release::Series(major.parse().ok()?, minor.parse().ok()?))
+        };
+        let release = if name == "newest" { Some(Release::Newest) } else { series() };
+        let wanted = release.map(|release| Self { release, flavour });
+        wanted.ok_or_else(|| {
+            fault::usage(format!(
+                "`{text}` is no kernel: write a series such as 6.12, or newest; 6.12-amd64 is Debian's ordinary \
+                 kernel and not the one for virtual machines"
+            ))
+        })
     }
 
     /// All of these, each once, in this order; without any, the default.
@@ -47,9 +93,12 @@ impl Wanted {
 
     /// The best of what is offered.
     pub(crate) fn choose(self, offers: &[Offer]) -> Option<&Offer> {
-        let fits = |offer: &&Offer| match self {
-            Self::Newest => true,
-            Self::Series(major, minor) => offer.upstream[..2] == [major, minor],
+        let fits = |offer: &&Offer| {
+            let is_meant = match self.release {
+                Release::Newest => true,
+                Release::Series(major, minor) => offer.upstream[..2] == [major, minor],
+            };
+            is_meant && offer.flavour == self.flavour
         };
         offers.iter().filter(fits).max_by_key(|offer| offer.rank())
     }
@@ -57,10 +106,11 @@ impl Wanted {
 
 impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Series(major, minor) => write!(f, "{major}.{minor}"),
-            Self::Newest => f.write_str("newest"),
+        match self.release {
+            Release::Series(major, minor) => write!(f, "{major}.{minor}")?,
+            Release::Newest => f.write_str("newest")?,
         }
+        f.write_str(self.flavour.suffix())
     }
 }
 
@@ -69,18 +119,21 @@ impl std::fmt::Display for Wanted {
 pub(crate) struct Offer {
     pub package: Package,
     upstream: [u32; 3],
+    flavour: Flavour,
 }
 
 impl Offer {
-    /// None for what is not a finished release.
+    /// None for what is not a finished release, or a flavour that nobody asks for.
     pub(crate) fn of(package: Package) -> Option<Self> {
         let upstream = upstream(&package.version)?;
-        Some(Self { package, upstream })
+        let flavour = Flavour::of(&package.name)?;
+        Some(Self { package, upstream, flavour })
     }
 
-    /// `6.12`
-    pub(crate) fn series(&self) -> String {
-        format!("{}.{}", self.upstream[0], self.upstream[1])
+    /// What is asked for to get it: `6.12`, `6.12-amd64`.
+    pub(crate) fn name(&self) -> String {
+        let release = Release::Series(self.upstream[0], self.upstream[1]);
+        Wanted { release, flavour: self.flavour }.to_string()
     }
 
     /// Of the same release, the one that was made for its own system comes before a rebuild for an older one.
@@ -108,19 +161,28 @@ mod tests {
 
     #[test]
     fn a_name_is_a_series_or_newest() -> Result<()> {
-        assert_eq!(Wanted::parse("6.12")?, Wanted::Series(6, 12));
-        assert_eq!(Wanted::parse("newest")?, Wanted::Newest);
-        for bad in ["6", "6.x", "", "latest", "6.12.1"] {
+        let (series, newest) = (Release::Series(6, 12), Release::Newest);
+        for (name, release, flavour) in [
+            ("6.12", series, Flavour::Cloud),
+            ("newest", newest, Flavour::Cloud),
+            ("6.12-amd64", series, Flavour::Ordinary),
+            ("newest-amd64", newest, Flavour::Ordinary),
+        ] {
+            let wanted = Wanted::parse(name)?;
+            assert_eq!(wanted, Wanted { release, flavour });
+            assert_eq!(wanted.to_string(), name);
+        }
+        for bad in ["6", "6.x", "", "latest", "6.12.1", "-amd64", "6.12-rt", "6.12-rt-amd64"] {
             assert!(Wanted::parse(bad).is_err(), "{bad}");
         }
         let twice = ["6.1", "newest", "6.1"].map(str::to_owned);
-        assert_eq!(Wanted::parse_all(&twice)?, [Wanted::Series(6, 1), Wanted::Newest]);
+        assert_eq!(Wanted::parse_all(&twice)?, [Wanted::parse("6.1")?, Wanted::parse("newest")?]);
         assert_eq!(Wanted::parse_all(&[])?.len(), DEFAULT.len());
         Ok(())
     }
 
     #[test]
-    fn versions_compare_as_numbers_and_candidates_are_no_offer() {
+    fn versions_compare_as_numbers_and_candidates_are_no_offer() -> Result<()> {
         let offers: Vec<Offer> = [
             ("a", "6.1.99-1"),
             ("b", "6.1.192-1~deb11u1"),
@@ -131,14 +193,36 @@ mod tests {
             ("g", "6.12.117-1+b1"),
         ]
         .into_iter()
-        .filter_map(|(name, version)| offer(name, version))
+        .filter_map(|(name, version)| offer(&format!("{name}-cloud-amd64"), version))
         .collect();
         assert_eq!(offers.len(), 6);
-        let chosen = |wanted: Wanted| wanted.choose(&offers).map(|offer| offer.package.name.as_str());
-        assert_eq!(chosen(Wanted::Series(6, 1)), Some("c"));
-        assert_eq!(chosen(Wanted::Series(6, 12)), Some("g"));
-        assert_eq!(chosen(Wanted::Newest), Some("e"));
-        assert_eq!(chosen(Wanted::Series(5, 15)), None);
-        assert_eq!(Wanted::Newest.choose(&offers).map(Offer::series).as_deref(), Some("7.3"));
+        for (wanted, name) in [("6.1", Some("c")), ("6.12", Some("g")), ("newest", Some("e")), ("5.15", None)]
+        {
+            let chosen = Wanted::parse(wanted)?.choose(&offers);
+            let chosen = chosen.and_then(|offer| offer.package.name.strip_suffix("-cloud-amd64"));
+            assert_eq!(chosen, name, "{wanted}");
+        }
+        assert_eq!(Wanted::parse("newest")?.choose(&offers).map(Offer::name).as_deref(), Some("7.3"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_flavour_is_chosen_by_its_name_and_others_are_no_offer() -> Result<()> {
+        let names = [
+            "linux-image-6.12-amd64",
+            "linux-image-6.12.118+deb13-amd64",
+            "linux-image-6.12.118+deb13-cloud-amd64",
+            "linux-image-6.12.118+deb13-rt-amd64",
+            "linux-image-6.12.118+deb13-amd64-unsigned",
+        ];
+        let offers: Vec<Offer> = names.into_iter().filter_map(|name| offer(name, "6.12.118-1")).collect();
+        assert_eq!(offers.len(), 3);
+        for (wanted, package) in [("6.12-amd64", names[1]), ("6.12", names[2]), ("newest-amd64", names[1])] {
+            let chosen = Wanted::parse(wanted)?.choose(&offers);
+            assert_eq!(chosen.map(|offer| offer.package.name.as_str()), Some(package), "{wanted}");
+        }
+        let chosen = Wanted::parse("newest-amd64")?.choose(&offers);
+        assert_eq!(chosen.map(Offer::name).as_deref(), Some("6.12-amd64"));
+        Ok(())
     }
 }

@@ -5,6 +5,10 @@ b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
+# None where the kernel has all that it needs for a disk built in.
+for module in /modules/*; do
+    [ ! -e "$module" ] || $b insmod "$module"
+done
 for disk in /sys/block/nvme*; do
     $b ln -s "${disk##*/}" "/dev/graven-$($b cat "$disk/nsid")"
 done
