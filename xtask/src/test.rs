@@ -53,14 +53,14 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let here = plan.packages.len() + documents + plan.suites.len();
     let audited = plan.suites.iter().any(|suite| suite.name == AUDITED)
         || plan.guests.iter().any(|guest| guest.suite == AUDITED);
-    let total = setup::STAGES + build::STAGES + 1 + usize::from(audited) + here + guests::stages(&plan.guests);
+    let total =
+        setup::STAGES + build::STAGES + 1 + usize::from(audited) + here + guests::stages(&plan.guests);
     let mut stages = Stages::new(&repo, total)?;
     build::run(&repo, &mut stages, arguments.install)?;
     let mut stage = stages.begin("test programs");
     let programs = compile(&repo, &mut stage, &plan)?;
     stage.done("built");
-    let audit =
-        audited.then(|| auditd(&repo, stages.begin("auditd"), arguments.install)).flatten();
+    let audit = audited.then(|| auditd(&repo, stages.begin("auditd"), arguments.install)).flatten();
     for package in &plan.packages {
         let own: Vec<&Program> = programs.iter().filter(|p| p.package == *package && !p.is_suite).collect();
         units(&repo, stages.begin(&format!("unit tests of {package}")), &own, &mut count)?;

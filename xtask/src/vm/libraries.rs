@@ -30,7 +30,8 @@ pub(crate) fn is_program(path: &Path) -> bool {
 pub(crate) fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     let name = |file: &Path| file.file_name().map(|name| name.to_string_lossy().into_owned());
     let is_library = |file: &Path| {
-        name(file).is_some_and(|name| name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so.")))
+        name(file)
+            .is_some_and(|name| name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so.")))
     };
     let libraries = files.iter().filter(|file| is_library(file));
     libraries.filter_map(|file| file.parent()).map(Path::to_path_buf).collect()
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn libraries_among_the_files_are_known_by_their_names() {
-        let files = ["/a/b/libx.so.1", "/a/b/liby.so.0.0.0", "/c/libz.so", "/d/program", "/e/libx.sort", "/f/x.so.1"];
+        let files =
+            ["/a/b/libx.so.1", "/a/b/liby.so.0.0.0", "/c/libz.so", "/d/program", "/e/libx.sort", "/f/x.so.1"];
         let found: Vec<PathBuf> = folders(&files.map(PathBuf::from)).into_iter().collect();
         assert_eq!(found, ["/a/b", "/c"].map(PathBuf::from));
     }
