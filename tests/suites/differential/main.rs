@@ -50,11 +50,6 @@ fn audit_and_graven_tell_the_same_but_for_reasons_that_are_known() -> Result<()>
         let by_graven = facts::of_graven(&made, &stage.central.events::<&str>(&[])?)?;
         let compared = Compared::of(&made, &by_audit, &by_graven);
         compared.show();
-        if std::env::var_os("GRAVEN_VM").is_some() {
-            for (i, m) in made.iter().enumerate() {
-                println!("@{i} {} {:?}\n  A {:?}\n  G {:?}", m.said(), m.when, by_audit[i], by_graven[i]);
-            }
-        }
         stage.or_lost(begin, compared.is_right().context(format!("seed {SEED}")))?;
         place.done();
         Ok(())
