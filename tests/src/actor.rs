@@ -125,7 +125,14 @@ impl Actor {
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.before).args(arguments).stdin(Stdio::null());
+        self.dress(&mut command);
         command
+    }
+
+    fn dress(&self, command: &mut Command) {
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
     }
 
     /// Makes one change if the kernel has what it takes.
@@ -136,7 +143,8 @@ impl Actor {
     }
 
     /// Runs any program as this actor's user; it must succeed.
-    pub fn run(&self, command: Command) -> Result<Acted> {
+    pub fn run(&self, mut command: Command) -> Result<Acted> {
+        self.dress(&mut command);
         match self.run_if_there(command)? {
             Attempt::Made(acted) => Ok(acted),
             Attempt::Lacking(why) => bail!("{why}"),
@@ -144,9 +152,6 @@ impl Actor {
     }
 
     fn run_if_there(&self, mut command: Command) -> Result<Attempt> {
-        if let Some(user) = self.user {
-            command.uid(user).gid(user);
-        }
         let said = format!("{command:?}");
         let program = PathBuf::from(command.get_program());
         // What has no path any more keeps the one it was called by.

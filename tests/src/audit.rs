@@ -5,7 +5,7 @@
 //! processes that are started later: once it was on, they would take a slower way into the kernel until the
 //! machine is started anew. Never: anything where audit is in use already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,6 +55,8 @@ pub struct Seen {
     pub answer: i64,
     /// Names with what they were: `CREATE`, `DELETE`, `NORMAL`, `PARENT`.
     pub names: Vec<(PathBuf, String)>,
+    /// The inodes of those that are no `PARENT`.
+    pub inodes: BTreeSet<u64>,
 }
 
 impl Programs {
@@ -200,6 +202,8 @@ fn read(text: &str) -> Vec<Seen> {
             "PATH" => {
                 let name = (field(&fields, "name"), field(&fields, "nametype"));
                 if let ((Some(name), Some(kind)), Some(event)) = (name, events.get_mut(&serial)) {
+                    let inode = field(&fields, "inode").filter(|_| kind != "PARENT");
+                    event.inodes.extend(inode.and_then(|number| number.parse::<u64>().ok()));
                     event.names.push((unquoted(name), kind.to_owned()));
                 }
             }
@@ -239,6 +243,7 @@ fn seen(fields: &[(&str, &str)]) -> Option<Seen> {
         arguments: ["a0", "a1", "a2", "a3"].map(argument),
         answer: field(fields, "exit")?.parse().ok()?,
         names: Vec::new(),
+        inodes: BTreeSet::new(),
     })
 }
 
@@ -262,12 +267,13 @@ mod tests {
         let text = "type=SYSCALL msg=audit(1.234:7): arch=40000003 syscall=10 success=no exit=-13 a0=ff a1=0 a2=0 \
                     a3=0 items=2 ppid=1 pid=42 comm=\"x\"\ntype=CWD msg=audit(1.234:7): cwd=\"/\"\n\
                     type=PATH msg=audit(1.234:7): item=0 name=\"/tmp/a\" inode=5 nametype=DELETE\n\
-                    type=PATH msg=audit(1.234:7): item=1 name=2F74206D nametype=PARENT\n\
+                    type=PATH msg=audit(1.234:7): item=1 name=2F74206D inode=6 nametype=PARENT\n\
                     type=PATH msg=audit(1.234:7): item=2 name=(null) nametype=NORMAL\n";
         let seen = read(text);
         ensure!(seen.len() == 1);
         ensure!(seen[0].call.is_some_and(|call| call.name() == "unlink" && call.entry() == Entry::Compat));
         ensure!((seen[0].pid, seen[0].answer, seen[0].arguments[0]) == (42, -13, 255));
+        ensure!(seen[0].inodes == BTreeSet::from([5]), "{:?}", seen[0].inodes);
         let names: Vec<&Path> = seen[0].names.iter().map(|(name, _)| name.as_path()).collect();
         ensure!(names == [Path::new("/tmp/a"), Path::new("/t m"), Path::new("")], "{names:?}");
         Ok(())

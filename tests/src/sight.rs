@@ -22,6 +22,11 @@ pub fn of_changes() -> bool {
     })
 }
 
+/// True when what tells of changes knows the inode only, and not by which of its names it was reached.
+pub fn of_inodes_alone() -> bool {
+    report().is_ok_and(|report| report["witness"] == "inode-time tracepoints")
+}
+
 /// True when the sensor is told what requests of io_uring are about (from 6.1 on). Else only that there are some.
 pub fn of_requests() -> Result<bool> {
     Ok(running()? >= (6, 1))
@@ -62,9 +67,18 @@ pub fn sees(expected: &Expected) -> bool {
 
 /// What the agent's doctor says of this kernel.
 fn says(word: &str) -> Result<bool> {
+    report()?[word].as_bool().with_context(|| format!("doctor does not say `{word}`"))
+}
+
+/// Asked once.
+fn report() -> Result<&'static Value> {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    if let Some(report) = REPORT.get() {
+        return Ok(report);
+    }
     let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
-    let report: Value = serde_json::from_str(ended.text()?)?;
-    report[word].as_bool().with_context(|| format!("doctor does not say `{word}`"))
+    let report = serde_json::from_str(ended.text()?)?;
+    Ok(REPORT.get_or_init(|| report))
 }
 
 /// Is this an emulated machine, in which everything takes its time? `cargo xtask vm` says so.

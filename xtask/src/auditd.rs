@@ -67,6 +67,12 @@ impl Programs {
         [("GRAVEN_AUDIT", folder), ("GRAVEN_AUDIT_LIBRARIES", self.libraries.clone())]
     }
 
+    /// What a machine needs to have them at the paths they have here: both, and their own libraries.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let libraries = std::env::split_paths(&self.libraries).filter(|folder| folder.is_dir());
+        [self.auditd.clone(), self.auditctl.clone()].into_iter().chain(libraries).collect()
+    }
+
     /// Runs `auditctl` and gives what it said.
     pub(crate) fn control(&self, words: &[&str]) -> Result<String> {
         let mut command = self.command(&self.auditctl);
@@ -132,6 +138,18 @@ mod tests {
         assert_eq!(number(said, "backlog_limit"), Some(64));
         assert_eq!(number(said, "loginuid_immutable"), Some(0));
         assert_eq!(number(said, "pi"), None);
+    }
+
+    #[test]
+    fn a_machine_is_given_both_programs_and_the_folders_of_libraries_that_are_there() -> Result<()> {
+        let here = std::env::temp_dir();
+        let libraries = std::env::join_paths([Path::new("/nowhere"), &here])?;
+        let (auditd, auditctl) = (PathBuf::from("/s/auditd"), PathBuf::from("/s/auditctl"));
+        let programs = Programs { auditd: auditd.clone(), auditctl: auditctl.clone(), libraries };
+        assert_eq!(programs.files(), [auditd.clone(), auditctl.clone(), here]);
+        let installed = Programs { auditd, auditctl, libraries: OsString::new() };
+        assert_eq!(installed.files().len(), 2);
+        Ok(())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Always: a boot for each, so that what one leaves behind, or a kernel that dies, is nobody else's. A machine
 //! that cannot have an emulator or the kernels skips all of them as `vm`, with the reason.
 
+use crate::auditd::Programs;
 use crate::children::Ended;
 use crate::count::Count;
 use crate::fault::Fault;
@@ -12,7 +13,7 @@ use crate::repo::Repo;
 use crate::setup::Install;
 use crate::stages::{Stage, Stages};
 use crate::suites::{Guest, Program};
-use crate::test::{OPTIONS, suite_program};
+use crate::test::{AUDITED, OPTIONS, suite_program};
 use crate::vm::{self, Choice, Job, Lab, Machine, Outcome, Wanted, Work};
 use anyhow::Result;
 use std::os::unix::process::ExitStatusExt;
@@ -29,6 +30,20 @@ const EMULATION: u32 = 20;
 /// Files of this repository that suites read.
 const FIXTURES: &str = "tests/fixtures";
 
+/// What the suites are made of.
+pub(crate) struct Built<'a> {
+    pub programs: &'a [Program],
+    /// For the suite that compares with audit, where it can be had.
+    pub audit: Option<&'a Programs>,
+}
+
+impl Built<'_> {
+    /// auditd, if this suite needs it.
+    fn audit(&self, guest: &Guest) -> Option<&Programs> {
+        self.audit.filter(|_| guest.suite == AUDITED)
+    }
+}
+
 /// Stages of [`run`].
 pub(crate) fn stages(guests: &[Guest]) -> usize {
     if guests.is_empty() { 0 } else { vm::STAGES + guests.len() }
@@ -40,7 +55,7 @@ pub(crate) fn run(
     stages: &mut Stages,
     install: Install,
     guests: &[Guest],
-    programs: &[Program],
+    built: &Built<'_>,
     count: &mut Count,
 ) -> Result<()> {
     if guests.is_empty() {
@@ -61,13 +76,14 @@ pub(crate) fn run(
     let mut files: Vec<PathBuf> = vm::present(&repo.programs())?;
     files.push(repo.root.join(FIXTURES));
     for guest in guests {
-        files.push(suite_program(programs, &guest.suite)?.executable.clone());
+        files.push(suite_program(built.programs, &guest.suite)?.executable.clone());
     }
+    files.extend(guests.iter().find_map(|guest| built.audit(guest)).map_or_else(Vec::new, Programs::files));
     let machine = lab.furnish(stages.begin("disks"), &Choice::default(), &files)?;
-    let room = Room { repo, lab: &lab, machine };
+    let room = Room { repo, lab: &lab, machine, built };
     let work = Work {
         title: &|guest: &Guest| format!("suite {}", guest.name()),
-        run: &|guest, stage| room.boot(stage, guest, suite_program(programs, &guest.suite)?),
+        run: &|guest, stage| room.boot(stage, guest),
         finish: &mut |guest, stage, outcome| room.close(stage, guest, outcome, count),
     };
     vm::together::all(stages, guests, work)
@@ -78,10 +94,12 @@ struct Room<'a> {
     repo: &'a Repo,
     lab: &'a Lab,
     machine: Machine,
+    built: &'a Built<'a>,
 }
 
 impl Room<'_> {
-    fn boot(&self, stage: &mut Stage, guest: &Guest, program: &Program) -> Result<Outcome> {
+    fn boot(&self, stage: &mut Stage, guest: &Guest) -> Result<Outcome> {
+        let program = suite_program(self.built.programs, &guest.suite)?;
         let kernel = self.lab.kernel(guest.kernel)?;
         let append = guest.append.clone();
         let machine = Machine { limit: BOOT + guest.budget * EMULATION, append, ..self.machine.clone() };
@@ -119,6 +137,9 @@ impl Room<'_> {
         let mut job = Job::new(&command, &self.repo.programs(), &guest.kernel.to_string(), &program.folder);
         let folder = program.folder.to_string_lossy().into_owned();
         job.environment.push(("CARGO_MANIFEST_DIR".to_owned(), folder));
+        let audit = self.built.audit(guest).map(Programs::environment).into_iter().flatten();
+        job.environment
+            .extend(audit.map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())));
         job
     }
 }

@@ -9,14 +9,13 @@ use crate::build;
 use crate::cargo::{cargo, clean};
 use crate::children::Ended;
 use crate::count::Count;
-use crate::guests;
+use crate::guests::{self, Built};
 use crate::repo::Repo;
 use crate::screen;
 use crate::setup::{self, Install};
 use crate::stages::{Stage, Stages};
 use crate::suites::{Plan, Program, Suite, compile};
 use anyhow::{Context, Result};
-use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use std::time::Duration;
 const UNIT_LIMIT: Duration = Duration::from_secs(300);
 
 /// The suite that compares with the kernel's audit. Its budget makes it the last one.
-const AUDITED: &str = "differential";
+pub(crate) const AUDITED: &str = "differential";
 
 /// A suite is over its budget at once it is exceeded, but may run on this much longer to tell its results.
 const SUITE_LIMIT: u32 = 2;
@@ -52,13 +51,16 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut count = Count::new(&repo)?;
     let documents = usize::from(plan.whole);
     let here = plan.packages.len() + documents + plan.suites.len();
-    let audited = usize::from(plan.suites.iter().any(|suite| suite.name == AUDITED));
-    let total = setup::STAGES + build::STAGES + 1 + audited + here + guests::stages(&plan.guests);
+    let audited = plan.suites.iter().any(|suite| suite.name == AUDITED)
+        || plan.guests.iter().any(|guest| guest.suite == AUDITED);
+    let total =
+        setup::STAGES + build::STAGES + 1 + usize::from(audited) + here + guests::stages(&plan.guests);
     let mut stages = Stages::new(&repo, total)?;
     build::run(&repo, &mut stages, arguments.install)?;
     let mut stage = stages.begin("test programs");
     let programs = compile(&repo, &mut stage, &plan)?;
     stage.done("built");
+    let audit = audited.then(|| auditd(&repo, stages.begin("auditd"), arguments.install)).flatten();
     for package in &plan.packages {
         let own: Vec<&Program> = programs.iter().filter(|p| p.package == *package && !p.is_suite).collect();
         units(&repo, stages.begin(&format!("unit tests of {package}")), &own, &mut count)?;
@@ -73,11 +75,12 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         let program = suite_program(&programs, &suite.name)?;
         let mut command = command_of(&repo, program);
         if suite.name == AUDITED {
-            command.envs(auditd(&repo, stages.begin("auditd"), arguments.install));
+            command.envs(audit.iter().flat_map(Programs::environment));
         }
         run_suite(stages.begin(&format!("suite {}", suite.name)), suite, command, &mut count)?;
     }
-    guests::run(&repo, &mut stages, arguments.install, &plan.guests, &programs, &mut count)?;
+    let built = Built { programs: &programs, audit: audit.as_ref() };
+    guests::run(&repo, &mut stages, arguments.install, &plan.guests, &built, &mut count)?;
     Ok(count.conclude(stages.elapsed()))
 }
 
@@ -107,8 +110,8 @@ fn units(repo: &Repo, mut stage: Stage, programs: &[&Program], count: &mut Count
     Ok(())
 }
 
-/// Where auditd is, fetched if it may be; nothing where it cannot be had: then the suite says so.
-fn auditd(repo: &Repo, mut stage: Stage, install: Install) -> Vec<(&'static str, OsString)> {
+/// auditd, fetched if it may be; none where it cannot be had: then the suite says so.
+fn auditd(repo: &Repo, mut stage: Stage, install: Install) -> Option<Programs> {
     let found = match Programs::find(repo, true) {
         None if !install.no_install => Programs::fetch(repo, &mut stage),
         found => found.context("--no-install was given"),
@@ -116,11 +119,11 @@ fn auditd(repo: &Repo, mut stage: Stage, install: Install) -> Vec<(&'static str,
     match found {
         Ok(programs) => {
             stage.done("found");
-            programs.environment().to_vec()
+            Some(programs)
         }
         Err(error) => {
             stage.done(&format!("not to be had: {error:#}"));
-            Vec::new()
+            None
         }
     }
 }

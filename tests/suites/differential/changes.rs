@@ -1,6 +1,7 @@
 //! Changes by chance, by root and by nobody, by both entries.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -82,6 +83,12 @@ impl Made {
         let words = self.words.join(" ".as_ref());
         format!("{} by {}: error {:?}", words.to_string_lossy(), self.pid, self.error)
     }
+
+    /// The names of the folders that it is about.
+    pub(crate) fn folders(&self) -> BTreeSet<&OsStr> {
+        let folders = self.words.iter().filter_map(|word| Path::new(word).parent()?.file_name());
+        folders.map(|name| if name == ALIAS { FIRST.as_ref() } else { name }).collect()
+    }
 }
 
 pub(crate) struct Changes {
@@ -99,6 +106,9 @@ pub(crate) const TEXT: &str = "text";
 /// The symbolic link by which the first folder is reached from outside.
 pub(crate) const ALIAS: &str = "way";
 
+/// And where that leads.
+pub(crate) const FIRST: &str = "open";
+
 /// Names in each folder: few, so that they meet.
 const NAMES: usize = 24;
 
@@ -107,7 +117,7 @@ impl Changes {
         let root = stage.watched().join("differential");
         std::fs::create_dir(&root)?;
         let mut folders = Vec::new();
-        for (name, mode) in [("open", 0o777), ("sticky", 0o1777), ("closed", 0o755)] {
+        for (name, mode) in [(FIRST, 0o777), ("sticky", 0o1777), ("closed", 0o755)] {
             let folder = root.join(name);
             std::fs::create_dir(&folder)?;
             std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
@@ -128,24 +138,32 @@ impl Changes {
         Ok(Self { chance: Chance::of(seed), folders, alias, drivers })
     }
 
-    /// So many.
+    /// So many, or one more.
     pub(crate) fn make(mut self, count: usize) -> Result<Vec<Made>> {
         let mut made = Vec::new();
-        for number in 0..count {
+        while made.len() < count {
             // Mostly root by the 64-bit entry.
             let who = *self.chance.one(&[0, 0, 0, 0, 1, 1, 2, 2, 2, 3]).context("nobody")?;
             let words = self.change(who % 2 == 1);
-            let mark =
-                words!["--error", NO_PROCESS, "--by", "native", "getpgid", (MARK + number).to_string()];
-            let entry = if who % 2 == 1 { "compat" } else { "native" };
-            let driver = &mut self.drivers[who];
-            driver.tell(&mark)?;
-            let begin = boot_time();
-            let error = driver.try_to(&[words!["--by", entry].to_vec(), words.clone()].concat())?;
-            made.push(Made { pid: driver.pid(), words, error, when: (begin, boot_time()) });
+            // At once, however slow the machine is.
+            let again = words[0] == "write" && self.chance.percent(50);
+            for _ in 0..=usize::from(again) {
+                let number = MARK + made.len();
+                made.push(self.make_one(who, number, words.clone())?);
+            }
         }
         self.drivers.into_iter().try_for_each(Driver::end)?;
         Ok(made)
+    }
+
+    fn make_one(&mut self, who: usize, number: usize, words: Vec<OsString>) -> Result<Made> {
+        let mark = words!["--error", NO_PROCESS, "--by", "native", "getpgid", number.to_string()];
+        let entry = if who % 2 == 1 { "compat" } else { "native" };
+        let driver = &mut self.drivers[who];
+        driver.tell(&mark)?;
+        let begin = boot_time();
+        let error = driver.try_to(&[words!["--by", entry].to_vec(), words.clone()].concat())?;
+        Ok(Made { pid: driver.pid(), words, error, when: (begin, boot_time()) })
     }
 
     fn path(&mut self) -> PathBuf {

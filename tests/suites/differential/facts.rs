@@ -30,6 +30,8 @@ pub(crate) struct Fact {
     pub(crate) names: BTreeSet<PathBuf>,
     /// Of audit: the arguments.
     pub(crate) arguments: [u64; 4],
+    /// Of audit: the files, of a call on a descriptor those of the open before it.
+    pub(crate) inodes: BTreeSet<u64>,
     /// Of audit: a name is new.
     pub(crate) makes: bool,
     /// Of Graven: the kind of the record, how sure it is, and how many names the file has.
@@ -76,12 +78,17 @@ pub(crate) fn of_audit(made: &[Made], seen: &[Seen]) -> Result<Vec<Vec<Fact>>> {
             _ => Ended::Failed,
         };
         let names = seen.names.iter().filter(|(name, kind)| kind != "PARENT" && name.as_os_str() != "");
+        let mut inodes = seen.inodes.clone();
+        if inodes.is_empty() {
+            inodes.extend(facts[*index].last().into_iter().flat_map(|opened| &opened.inodes));
+        }
         facts[*index].push(Fact {
             entry: call.entry().name().to_owned(),
             call: call.name().to_owned(),
             ended,
             names: names.map(|(name, _)| name.clone()).collect(),
             arguments: seen.arguments,
+            inodes,
             makes: seen.names.iter().any(|(_, kind)| kind == "CREATE"),
             kind: String::new(),
             outcome: String::new(),
@@ -110,6 +117,7 @@ pub(crate) fn of_graven(made: &[Made], records: &[Record]) -> Result<Vec<Vec<Fac
             ended,
             names: names.into_iter().filter(|name| name.as_os_str() != "").collect(),
             arguments: [0; 4],
+            inodes: BTreeSet::new(),
             makes: false,
             kind: record.kind().to_owned(),
             outcome: record.text("/unmapped/outcome").to_owned(),

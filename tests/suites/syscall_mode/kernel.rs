@@ -110,7 +110,7 @@ const MODULE: &str = "ts_kmp";
 
 #[test]
 fn kernel_code_that_is_loaded_is_recorded_with_its_file_wherever_that_lies() -> Result<()> {
-    scene("loaded", |scene| {
+    scene("modules", |scene| {
         let Some(module) = module(MODULE)? else {
             skipped("module", "this kernel has no modules, or this one in it");
             return Ok(());

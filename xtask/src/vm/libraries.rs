@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// All libraries of all these programs, and their loader.
-pub(crate) fn of(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
+/// All libraries of all these programs, and their loader; those in these folders come first.
+pub(crate) fn of(programs: &[PathBuf], folders: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
     let mut command = Command::new("ldd");
     crate::cargo::clean(&mut command);
+    if !folders.is_empty() {
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(folders)?);
+    }
     // A program without libraries makes ldd fail and is none of our concern.
     let output = command.env("LC_ALL", "C").args(programs).output().context("cannot run ldd")?;
     parse(&String::from_utf8_lossy(&output.stdout))
@@ -21,6 +24,17 @@ pub(crate) fn is_program(path: &Path) -> bool {
     let mut start = [0; 4];
     let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"\x7fELF"
+}
+
+/// The folders of what is a library by its name, such as `libx.so.1`: a program among these files may need it.
+pub(crate) fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let name = |file: &Path| file.file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_library = |file: &Path| {
+        name(file)
+            .is_some_and(|name| name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so.")))
+    };
+    let libraries = files.iter().filter(|file| is_library(file));
+    libraries.filter_map(|file| file.parent()).map(Path::to_path_buf).collect()
 }
 
 /// `name => path (address)`, or `path (address)`; what has no path is made by the kernel.
@@ -56,6 +70,14 @@ mod tests {
             ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from)
         );
         Ok(())
+    }
+
+    #[test]
+    fn libraries_among_the_files_are_known_by_their_names() {
+        let files =
+            ["/a/b/libx.so.1", "/a/b/liby.so.0.0.0", "/c/libz.so", "/d/program", "/e/libx.sort", "/f/x.so.1"];
+        let found: Vec<PathBuf> = folders(&files.map(PathBuf::from)).into_iter().collect();
+        assert_eq!(found, ["/a/b", "/c"].map(PathBuf::from));
     }
 
     #[test]

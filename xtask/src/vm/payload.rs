@@ -121,9 +121,10 @@ pub(crate) fn disk(stage: &mut Stage, work: &Path, files: &[PathBuf]) -> Result<
     for file in &all {
         place(file, &inside(&root, file)?)?;
     }
+    let folders = libraries::folders(&all);
     let programs: Vec<PathBuf> =
         all.into_iter().chain(tools).filter(|file| libraries::is_program(file)).collect();
-    for library in libraries::of(&programs)? {
+    for library in libraries::of(&programs, &folders)? {
         place(&library, &inside(&root, &library)?)?;
     }
     let image = work.join("root.ext4");
@@ -135,7 +136,7 @@ pub(crate) fn disk(stage: &mut Stage, work: &Path, files: &[PathBuf]) -> Result<
 /// What busybox needs to run.
 pub(crate) fn busybox_files() -> Result<BTreeSet<PathBuf>> {
     let program = needs::find("busybox").context("busybox is gone")?;
-    let mut files = libraries::of(std::slice::from_ref(&program))?;
+    let mut files = libraries::of(std::slice::from_ref(&program), &BTreeSet::new())?;
     files.insert(program);
     Ok(files)
 }

@@ -14,6 +14,8 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t ext4 -o ro,noload "$(readlink -f /dev/graven-2)" /lib/modules
+# There is nobody who would load it for the first who looks for a free one.
+modprobe -q loop
 # The disk was made by somebody who is not root: all on it belongs to them.
 if [ "$(stat -c %u /sbin/graven-start)" != 0 ]; then
     for top in /*; do
