@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::central::Central;
 use crate::daemon::Daemon;
 use crate::programs::{self, AGENT, Ended};
+use crate::sight;
 use crate::wait::until;
 
 /// `graven-agent` and its files; it may be stopped for a while.
@@ -124,6 +126,9 @@ impl Agent {
 
     /// Starts `run` and waits until its hooks are attached.
     pub fn run(&mut self) -> Result<()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        // There the kernel's verifier takes a processor for half a minute.
+        let _turn = sight::is_emulated().then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let mut command = programs::command(AGENT)?;
         command
             .arg("run")

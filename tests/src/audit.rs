@@ -168,6 +168,11 @@ impl Drop for Audit {
     }
 }
 
+/// Are its programs here?
+pub fn is_there() -> bool {
+    Programs::find().is_some()
+}
+
 /// A rule for calls of this process's children, by one entry.
 pub fn rule(entry: Entry, calls: &[&str]) -> Vec<String> {
     let bits = if entry == Entry::Compat { "arch=b32" } else { "arch=b64" };

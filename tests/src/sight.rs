@@ -32,6 +32,11 @@ pub fn of_requests() -> Result<bool> {
     Ok(running()? >= (6, 1))
 }
 
+/// True when it has every kind of request but a few that came later.
+pub fn of_most_requests() -> Result<bool> {
+    Ok(running()? >= (6, 11))
+}
+
 /// True when the kernel may skip a run of the sensor's programs because another was preempted: from 7.0 on, and before with
 /// `preempt=full` on its command line those on functions. Else it skips only what would enter itself, which the sensor never
 /// does, and 5.10 does not even count that: a run that is missing there is a fault of the sensor.

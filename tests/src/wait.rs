@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Longer than anything here takes on a busy machine, or in an emulated one: several agents that start at once there wait
-/// half a minute for the kernel's verifier.
+/// Longer than anything here takes on a busy machine, or in an emulated one: agents start there one after the other, and each
+/// waits up to half a minute for the kernel's verifier.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks, at least and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];

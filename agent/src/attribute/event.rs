@@ -151,16 +151,15 @@ fn operation(cause: &Cause, command: u32) -> String {
         "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "write_fixed" | "writev_fixed" => "write",
         "sendfile64" => "sendfile",
         "mmap2" => "mmap",
-        "ioctl" => return ioctl::name(command).map_or("ioctl".to_owned(), |name| format!("ioctl {name}")),
         "" if cause.entry == Entry::Native => unlisted(cause.number),
         "" if cause.entry == Entry::IoUring => "io_uring",
         "" => "unknown",
         name => name,
     };
-    match cause.entry {
-        Entry::IoUring if family != "io_uring" => format!("io_uring {family}"),
-        _ => family.to_owned(),
-    }
+    let way = if cause.entry == Entry::IoUring && family != "io_uring" { Some("io_uring") } else { None };
+    let command = ioctl::name(command).filter(|_| matches!(family, "ioctl" | "uring_cmd"));
+    let words: Vec<&str> = way.into_iter().chain([family]).chain(command).collect();
+    words.join(" ")
 }
 
 /// Native calls that no table lists because the inodes tell of them (x86-64).

@@ -85,7 +85,7 @@ impl Disks {
 
 /// Is it ioctl(2), or the request of io_uring that stands for it?
 fn is_command(operation: &str) -> bool {
-    operation.starts_with("ioctl") || operation == "io_uring uring_cmd"
+    operation.starts_with("ioctl") || operation.starts_with("io_uring uring_cmd")
 }
 
 #[cfg(test)]

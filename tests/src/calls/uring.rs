@@ -86,5 +86,7 @@ static OPCODES: &[Opcode] = &[
     // The address's length stands where a second one may.
     opcode("bind", 56, &[(Descriptor, Shape::File), (Address, Buffer), (Offset, Number)]),
     fixed("writev_fixed", 61, &[(Descriptor, Out), (Address, Vector), (Offset, Wide)]),
+    // A command for the file's driver, and what it wants.
+    opcode("uring_cmd", 46, &[(Descriptor, Out), (Offset, Number), (Address, Wide), (Third, Wide)]),
     opcode("ftruncate", 55, &[(Descriptor, Out), (Offset, Wide)]),
 ];

@@ -148,19 +148,20 @@ impl Changes {
             // At once, however slow the machine is.
             let again = words[0] == "write" && self.chance.percent(50);
             for _ in 0..=usize::from(again) {
-                let number = MARK + made.len();
-                made.push(self.make_one(who, number, words.clone())?);
+                made.push(self.make_one(who, made.len(), words.clone())?);
             }
         }
+        // Behind the last one: what audit has of it, it has of all.
+        let mark = mark(made.len());
+        self.drivers[0].tell(&mark)?;
         self.drivers.into_iter().try_for_each(Driver::end)?;
         Ok(made)
     }
 
     fn make_one(&mut self, who: usize, number: usize, words: Vec<OsString>) -> Result<Made> {
-        let mark = words!["--error", NO_PROCESS, "--by", "native", "getpgid", number.to_string()];
         let entry = if who % 2 == 1 { "compat" } else { "native" };
         let driver = &mut self.drivers[who];
-        driver.tell(&mark)?;
+        driver.tell(&mark(number))?;
         let begin = boot_time();
         let error = driver.try_to(&[words!["--by", entry].to_vec(), words.clone()].concat())?;
         Ok(Made { pid: driver.pid(), words, error, when: (begin, boot_time()) })
@@ -228,4 +229,9 @@ fn boot_time() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
     part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+}
+
+/// Says in audit's log which change comes next.
+fn mark(number: usize) -> Vec<OsString> {
+    words!["--error", NO_PROCESS, "--by", "native", "getpgid", (MARK + number).to_string()].to_vec()
 }

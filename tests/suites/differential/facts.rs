@@ -52,6 +52,15 @@ impl Fact {
     }
 }
 
+/// Has audit written down the mark behind the last change?
+pub(crate) fn is_whole(made: &[Made], seen: &[Seen]) -> bool {
+    let last = MARK + made.len();
+    let is_last = |seen: &Seen| {
+        seen.call.is_some_and(|call| call.name() == "getpgid") && seen.arguments[0] == last as u64
+    };
+    seen.iter().rev().any(is_last)
+}
+
 /// Of each change, by audit: the marks say which is which.
 pub(crate) fn of_audit(made: &[Made], seen: &[Seen]) -> Result<Vec<Vec<Fact>>> {
     let mut facts: Vec<Vec<Fact>> = made.iter().map(|_| Vec::new()).collect();

@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
-use graven_tests::words;
+use graven_tests::{sight, words};
 use rustix::mount::{UnmountFlags, unmount};
 
+use crate::uring::lacking;
 use crate::{scene, skipped};
 
 /// btrfs makes none smaller than 109 MiB.
@@ -47,7 +48,12 @@ impl Disk {
             made => made.context("mkfs.btrfs")?,
         };
         ensure!(made.status.success(), "mkfs.btrfs: {}", String::from_utf8_lossy(&made.stderr));
-        let mounted = Command::new("mount").args(["-t", "btrfs"]).arg(&self.device).arg(at).output()?;
+        let mounted = Command::new("mount")
+            .env("LC_ALL", "C")
+            .args(["-t", "btrfs"])
+            .arg(&self.device)
+            .arg(at)
+            .output()?;
         let said = String::from_utf8_lossy(&mounted.stderr);
         if said.contains("unknown filesystem type") {
             skipped("btrfs", "this kernel has no btrfs");
@@ -66,8 +72,9 @@ impl Drop for Disk {
         {
             eprintln!("{} stays mounted: {error}", at.display());
         }
-        if let Err(error) = Command::new("losetup").arg("--detach").arg(&self.device).output() {
-            eprintln!("{} stays: {error}", self.device.display());
+        match Command::new("losetup").arg("--detach").arg(&self.device).output() {
+            Ok(output) if output.status.success() => {}
+            failed => eprintln!("{} stays: {failed:?}", self.device.display()),
         }
     }
 }
@@ -139,7 +146,13 @@ fn clones(scene: &mut Scene<'_>) -> Result<()> {
     scene.act(&words, vec![opened, changed(&from, "FIDEDUPERANGE").reported()])
 }
 
+/// No function that the sensor hangs on tells of a subvolume.
 fn subvolumes(scene: &mut Scene<'_>) -> Result<()> {
+    let is_told = sight::of_inodes_alone();
+    let changed = |path: &Path, command: &str| {
+        let changed = changed(path, command);
+        if is_told { changed } else { changed.reported() }
+    };
     let folder = scene.directory("folder")?;
     // `struct btrfs_ioctl_vol_args`: a descriptor and a name.
     let name: String = b"subvolume".iter().map(|byte| format!("{byte:02x}")).collect();
@@ -169,6 +182,15 @@ fn what_a_command_does_to_a_disk_is_recorded_wherever_its_node_lies() -> Result<
             let opened = Expected::new("open", activity::UPDATE, device).by("native", "open").recorded();
             let words = words!["open", device, "1", "0", "then", "ioctl", "@1", number, operand];
             scene.act(&words, vec![opened, changed(device, command).reported().recorded()])?;
+        }
+        // The same as a request: from 6.12 on.
+        let discard = "io_uring uring_cmd BLOCK_URING_CMD_DISCARD";
+        let expected = Expected::modify(device).by("io_uring", "io_uring uring_cmd");
+        let expected = expected.with("/unmapped/operation", discard).reported().recorded();
+        let opened = Expected::new("open", activity::UPDATE, device).recorded();
+        let words = words!["--uring", "plain", "uring_cmd", device, "0x1200", "0", BLOCK.to_string()];
+        if let Some(why) = scene.act_if_there(&words, vec![opened, expected])? {
+            lacking("uring_cmd", &why);
         }
         Ok(())
     })

@@ -112,7 +112,7 @@ const MODULE: &str = "ts_kmp";
 fn kernel_code_that_is_loaded_is_recorded_with_its_file_wherever_that_lies() -> Result<()> {
     scene("modules", |scene| {
         let Some(module) = module(MODULE)? else {
-            skipped("module", "this kernel has no modules, or this one in it");
+            skipped("module", "this kernel has no modules, or this one is loaded, in it or packed");
             return Ok(());
         };
         let outside = scene.stage().outside("modules")?;
@@ -141,10 +141,9 @@ fn module(name: &str) -> Result<Option<PathBuf>> {
         Ok(text) => text.lines().any(|line| line.split(' ').next() == Some(name)),
         Err(_) => return Ok(None),
     };
-    ensure!(!is_loaded, "somebody has loaded {name}");
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let file = Path::new("/lib/modules").join(release).join("kernel/lib").join(format!("{name}.ko"));
-    Ok(file.is_file().then_some(file))
+    Ok((!is_loaded && file.is_file()).then_some(file))
 }
 
 /// PTRACE_SEIZE does not stop a process, and ends with the actor.

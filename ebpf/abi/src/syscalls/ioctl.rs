@@ -1,4 +1,4 @@
-//! ioctl commands that change files, file systems or disks.
+//! Commands that change files, file systems or disks, by ioctl(2) or by io_uring's `uring_cmd`.
 
 /// Those that set inode flags (chattr): FS_IOC_SETFLAGS, its 32-bit form, FS_IOC_FSSETXATTR,
 /// FAT_IOCTL_SET_ATTRIBUTES.
@@ -47,6 +47,11 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0xc050_4e47, "NVME_IOCTL_ADMIN64_CMD"),
     (0xc050_4e48, "NVME_IOCTL_IO64_CMD"),
     (0xc050_4e49, "NVME_IOCTL_IO64_CMD_VEC"),
+    (0xc048_4e80, "NVME_URING_CMD_IO"),
+    (0xc048_4e81, "NVME_URING_CMD_IO_VEC"),
+    (0xc048_4e82, "NVME_URING_CMD_ADMIN"),
+    (0xc048_4e83, "NVME_URING_CMD_ADMIN_VEC"),
+    (0x0000_1200, "BLOCK_URING_CMD_DISCARD"),
     (0xc138_fd01, "DM_REMOVE_ALL"),
     (0xc138_fd03, "DM_DEV_CREATE"),
     (0xc138_fd04, "DM_DEV_REMOVE"),

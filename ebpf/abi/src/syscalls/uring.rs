@@ -39,6 +39,9 @@ pub const LINKAT: i16 = 39;
 /// IORING_OP_SETXATTR
 pub const SETXATTR: i16 = 42;
 
+/// IORING_OP_URING_CMD
+pub const URING_CMD: i16 = 46;
+
 /// The name of a request that may change a file.
 pub fn name(opcode: i16) -> Option<&'static str> {
     REQUESTS.iter().find(|(listed, _)| *listed == opcode).map(|(_, name)| *name)

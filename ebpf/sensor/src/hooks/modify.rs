@@ -41,7 +41,7 @@ const TO_COPY: u8 = SHAPES[op::COPY as usize].dirfd;
 #[inline(never)]
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
-    let said = owner == owner::SYS_EXIT;
+    let said = owner == owner::SYS_EXIT || owner == owner::IO_URING;
     // Of an ioctl the first to tell is enough.
     let by = if said && command == 0 { modified::SAID } else { modified::PROVEN };
     let key = ModifyKey { who: who(), inode: Inode(inode).key(), command, by };
@@ -50,7 +50,7 @@ pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command
         return 0;
     }
     place::describe(owner, inode, alias);
-    // At the end of a call nothing but the call says so.
+    // At the end of a call, or before a request is tried, nothing but that says so.
     let sure = if said { outcome::REPORTED } else { outcome::SUCCESS };
     if finish(scratch, class, command, sure) {
         maps::set_modified(&key, class);
@@ -237,26 +237,47 @@ pub extern "C" fn written(_count: u32) -> u32 {
     let shape = scratch.shape();
     let command = scratch.argument(shape.value) as u32;
     let Some(file) = File::of_descriptor(scratch.argument(shape.dirfd)) else { return 0 };
-    let Opened { mode, inode, dentry, .. } = file.read(scratch);
-    let inode = Inode(inode);
-    // A refused write has left the file as it was; the open was the attempt. By a descriptor for reading nobody writes: it
-    // was exchanged, or a filter has answered.
-    if scratch.failed() || !inode.in_tree() || (command == 0 && mode & FMODE_WRITE == 0) {
+    // A refused write has left the file as it was; the open was the attempt.
+    if scratch.failed() {
         return 0;
     }
-    let may_be_told = command == 0 && has_witness();
+    if command != 0 {
+        commanded(scratch, file, command);
+        return 0;
+    }
+    let Opened { mode, inode, dentry, .. } = file.read(scratch);
+    let inode = Inode(inode);
+    // By a descriptor for reading nobody writes: it was exchanged, or a filter has answered.
+    if !inode.in_tree() || mode & FMODE_WRITE == 0 {
+        return 0;
+    }
     let class = classify(owner::SYS_EXIT, inode.0, dentry);
-    let device = is_block_device(inode.mode()) || (command != 0 && is_device(inode.mode()));
-    if class == class::MUTABLE && !device {
-        if !may_be_told {
+    if class == class::MUTABLE && !is_block_device(inode.mode()) {
+        if !has_witness() {
             maps::count(counter::IGNORED);
         }
         return 0;
     }
-    if may_be_told && is_told(inode.0, class) != 0 {
+    if has_witness() && is_told(inode.0, class) != 0 {
         return 0;
     }
-    record(owner::SYS_EXIT, inode.0, dentry, class, command)
+    record(owner::SYS_EXIT, inode.0, dentry, class, 0)
+}
+
+/// A command that changes something, of a file or a device.
+#[inline(always)]
+pub fn commanded(scratch: &mut Scratch, file: File, command: u32) {
+    let Opened { inode, dentry, .. } = file.read(scratch);
+    let inode = Inode(inode);
+    if !inode.in_tree() {
+        return;
+    }
+    let class = classify(scratch.owner(), inode.0, dentry);
+    if class == class::MUTABLE && !is_device(inode.mode()) {
+        maps::count(counter::IGNORED);
+        return;
+    }
+    record(scratch.owner(), inode.0, dentry, class, command);
 }
 
 #[inline(always)]

@@ -10,17 +10,21 @@ use graven_abi::filter::class;
 use graven_abi::header::kind;
 use graven_abi::offsets::ABSENT;
 use graven_abi::syscalls::op::what;
-use graven_abi::syscalls::{entry, uring as requests};
+use graven_abi::syscalls::{entry, ioctl, uring as requests};
 
 use super::open::{O_ACCMODE, O_CREAT, O_EXCL, reads_only};
-use super::uring;
+use super::{modify, uncovered, uring};
 use crate::emit::{emit, ring_of};
-use crate::kernel::file::{AT_FDCWD, FMODE_CREATED, FMODE_WRITE};
+use crate::kernel::file::{AT_FDCWD, FMODE_CREATED, FMODE_WRITE, File};
 use crate::kernel::maps;
 use crate::kernel::offset::offset;
 use crate::kernel::read::{at, clear, copy, field};
 use crate::kernel::scratch::{Scratch, owner};
+use crate::kernel::task::Current;
 use crate::place;
+
+/// The descriptor is a number of the ring's own table (linux/io_uring_types.h).
+const REQ_F_FIXED_FILE: u32 = 1;
 
 /// A request is tried next. What it is about lies in its own memory, where no program can change it.
 #[inline(always)]
@@ -65,6 +69,7 @@ pub fn submitted(request: u64) -> i32 {
             create(scratch, what::LINK, command, new, Some(old));
         }
         requests::SETXATTR => set(scratch, command),
+        requests::URING_CMD => order(scratch, request, command),
         _ => {}
     }
     0
@@ -157,4 +162,20 @@ fn set(scratch: &mut Scratch, command: u64) {
     event.gid = u32::MAX;
     copy(&mut event.file, scratch.facts());
     emit::<Attr>(scratch, kind::ATTR, ring_of(class::KEEP));
+}
+
+/// A command for a file's own driver, as by ioctl(2).
+#[inline(always)]
+fn order(scratch: &mut Scratch, request: u64, command: u64) {
+    let number: u32 = field(command, offset!(io_uring_cmd_op)).unwrap_or(0);
+    if !ioctl::changes(number) {
+        return;
+    }
+    let flags: u32 = field(request, offset!(request_flags)).unwrap_or(REQ_F_FIXED_FILE);
+    let descriptor: u32 = field(request, offset!(request_descriptor)).unwrap_or(u32::MAX);
+    match File::of_descriptor(descriptor.into()) {
+        Some(file) if flags & REQ_F_FIXED_FILE == 0 => modify::commanded(scratch, file, number),
+        // Of a file of the ring's own it is said that there was a command.
+        _ => uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, requests::URING_CMD.into()),
+    }
 }
