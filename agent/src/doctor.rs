@@ -13,23 +13,27 @@ use crate::sensor::{Hook, Sensor, Witness};
 use crate::vigil::{Heard, SILENT, sing};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
-const UNSEEN: [&str; 11] = [
+const UNSEEN: [&str; 15] = [
     "old values of changed attributes: this mode has no program before a call",
     "changes in procfs, sysfs and cgroupfs other than by the calls that are decoded: the kernel keeps no change time there",
     "changes that another host makes on a network file system",
     "which of several hard links was written to, when more than one is in memory: the record gives the number of links",
     "the file of a script: it is named by what execve was given and the current directory; what stands between several interpreters is in the arguments only",
     "the kernel's own object of a mount: the target is the caller's name for it; a mount over a protected place that no call named is told by the mount table, if it is there for a second",
-    "a mapping that becomes shared and writable by mprotect: its first store is a `modify`",
+    "a mapping that becomes shared and writable by mprotect: its first store is a `modify`, but on tmpfs only where the page was not read before",
+    "what is put together of a mount before it is attached (fsopen, fsmount, open_tree): its attaching is recorded",
+    "an attempt that was refused and named a protected file by a name in a mutable place; a program start that was refused",
+    "the writing of the agent's memory by /proc/PID/mem, and its resource limits (prlimit64); ptrace, process_vm_writev and signals are records",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
-    "the opening for reading of a character device that writes to disks: what it is told to do by ioctl(2) is recorded",
+    "the opening for reading of a character device that writes to disks: what it is told to do by ioctl(2) or by io_uring is recorded",
+    "a driver's own commands that change disks and are in no list, and what drivers in user space do (vfio, uio, usbfs, iopl)",
     "calls that change no file, mount or program by themselves: quotactl, reboot, chroot, entering or leaving namespaces, pidfd_getfd, prctl(PR_SET_MM), setting the clock (a step of it is a record)",
-    "who changes maps of BPF programs by bpf(2), other than those of the sensor that hold the policy's places, and programs attached other than by bpf(2); a program that writes into the sensor's maps is seen when it is loaded",
+    "who changes maps of BPF programs by bpf(2), other than those of the sensor that hold the policy's places, and programs attached other than by bpf(2); a program that writes into the sensor's maps is seen when it is loaded by bpf(2), and not when another program loads it (BPF_PROG_TYPE_SYSCALL, whose own loading is recorded)",
 ];
 
 /// Likewise, where inode-time tracepoints tell which inodes change.
 const UNSEEN_BY_TIMES: [&str; 2] = [
-    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
+    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded, and by requests of io_uring that use a name in a mutable place",
     "stores into a shared writable mapping after the first, and within one clock tick of another's change of a file what is written by a mapping, by asynchronous I/O (io_submit), by io_uring or by the kernel itself: no time is set for it",
 ];
 

@@ -2,9 +2,12 @@
 //! object as in the agent. No root.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use graven_abi::syscalls::ioctl;
 use graven_tests::layout::{self, Layout};
 use graven_tests::programs;
 
@@ -118,5 +121,52 @@ fn the_kernels_offsets_lie_in_the_objects_btf_where_the_agent_writes_them() -> R
         });
         ensure!(fits, "{structure}.{field} stands where {here} is");
     }
+    Ok(())
+}
+
+/// Headers of the kernel's in which commands are defined.
+const HEADERS: [&str; 13] = [
+    "linux/fs.h",
+    "linux/btrfs.h",
+    "linux/fsverity.h",
+    "linux/msdos_fs.h",
+    "linux/loop.h",
+    "linux/nbd.h",
+    "linux/raid/md_u.h",
+    "linux/mmc/ioctl.h",
+    "linux/hdreg.h",
+    "linux/dm-ioctl.h",
+    "linux/nvme_ioctl.h",
+    "linux/blkdev.h",
+    "scsi/sg.h",
+];
+
+#[test]
+fn every_command_has_the_number_that_the_kernels_headers_give_it() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let (source, program) = (place.path().join("commands.c"), place.path().join("commands"));
+    let listed: Vec<_> = ioctl::CHANGES.iter().chain(ioctl::WHOLE).collect();
+    let mut text = "#include <stdio.h>\n".to_owned();
+    for header in HEADERS {
+        writeln!(text, "#if __has_include(<{header}>)\n#include <{header}>\n#endif")?;
+    }
+    text += "int main(void) {\n";
+    for (_, name) in &listed {
+        writeln!(text, "#ifdef {name}\nprintf(\"{name} %u\\n\", (unsigned)({name}));\n#endif")?;
+    }
+    std::fs::write(&source, text + "}\n")?;
+    let compiled = Command::new("cc").arg("-o").arg(&program).arg(&source).output()?;
+    ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let said = Command::new(&program).output()?;
+    let mut known = 0;
+    for line in String::from_utf8(said.stdout)?.lines() {
+        let (name, number) = line.split_once(' ').context("no number")?;
+        let ours = listed.iter().find(|(_, ours)| *ours == name).context("not listed")?.0;
+        ensure!(number.parse::<u32>()? == ours, "{name} is {number} and not {ours}");
+        known += 1;
+    }
+    println!("{known} of {} commands are in the headers", listed.len());
+    // Those of ext4 and XFS, and the newest, are in few.
+    ensure!(known >= 50, "only {known} commands are in the kernel's headers");
     Ok(())
 }

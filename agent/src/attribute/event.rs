@@ -157,7 +157,7 @@ fn operation(cause: &Cause, command: u32) -> String {
         name => name,
     };
     let way = if cause.entry == Entry::IoUring && family != "io_uring" { Some("io_uring") } else { None };
-    let command = ioctl::name(command).filter(|_| matches!(family, "ioctl" | "uring_cmd"));
+    let command = ioctl::name(command).filter(|_| matches!(family, "ioctl" | "uring_cmd" | "uring_cmd128"));
     let words: Vec<&str> = way.into_iter().chain([family]).chain(command).collect();
     words.join(" ")
 }

@@ -6,8 +6,15 @@
 use super::place::lexical;
 
 /// Options of ld.so(8) that take a word of their own.
-const WITH_WORD: [&[u8]; 6] =
-    [b"--library-path", b"--preload", b"--argv0", b"--audit", b"--inhibit-rpath", b"--glibc-hwcaps-prepend"];
+const WITH_WORD: [&[u8]; 7] = [
+    b"--library-path",
+    b"--preload",
+    b"--argv0",
+    b"--audit",
+    b"--inhibit-rpath",
+    b"--glibc-hwcaps-prepend",
+    b"--glibc-hwcaps-mask",
+];
 
 /// The names that a start came with.
 pub(super) struct Names<'a> {
@@ -88,6 +95,7 @@ mod tests {
         let loader = b"/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
         let loaded = |arguments| names("x", "x", arguments).loaded(loader);
         assert_eq!(loaded("ld\0./tool\0-x"), b"/home/eve/tool");
+        assert_eq!(loaded("ld\0--glibc-hwcaps-mask\0x\0/tmp/evil"), b"/tmp/evil");
         assert_eq!(loaded("ld\0--library-path\0/tmp\0--inhibit-cache\0/tmp/evil"), b"/tmp/evil");
         assert!(loaded("ld\0--help").is_empty());
         assert!(names("x", "x", "ls\0/tmp").loaded(b"/bin/ls").is_empty());

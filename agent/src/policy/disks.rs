@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use graven_abi::syscalls::ioctl;
 use graven_record::v1::record::Event;
 
 use super::host::Host;
@@ -65,14 +66,15 @@ impl Disks {
             }
             // All commands that are told of change something. What is written to an open disk its opening stands
             // for, and what else is written to a node is a terminal's.
-            Event::Modify(modify) if is_command(&modify.operation) => {
-                match modify.file.as_ref()?.mode & TYPE {
-                    BLOCK | CHARACTER => {
-                        Some("a disk or its driver was given a command that changes something")
-                    }
-                    _ => None,
+            Event::Modify(modify) => match (command(&modify.operation)?, modify.file.as_ref()?.mode & TYPE) {
+                (_, BLOCK | CHARACTER) => {
+                    Some("a disk or its driver was given a command that changes something")
                 }
-            }
+                (name, _) if is_whole(name) => {
+                    Some("a command changed a whole file system, the disks below it, or a file by its handle")
+                }
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -83,9 +85,14 @@ impl Disks {
     }
 }
 
-/// Is it ioctl(2), or the request of io_uring that stands for it?
-fn is_command(operation: &str) -> bool {
-    operation.starts_with("ioctl") || operation.starts_with("io_uring uring_cmd")
+/// What was told by ioctl(2), or by the request of io_uring that stands for it; empty: a command without a name.
+fn command(operation: &str) -> Option<&str> {
+    let ways = ["ioctl", "io_uring uring_cmd128", "io_uring uring_cmd"];
+    ways.iter().find_map(|way| operation.strip_prefix(way)).map(str::trim_start)
+}
+
+fn is_whole(name: &str) -> bool {
+    ioctl::WHOLE.iter().any(|(_, whole)| *whole == name)
 }
 
 #[cfg(test)]
@@ -127,6 +134,10 @@ mod tests {
             disks().reason(&Event::Modify(modify)).is_some()
         };
         assert!(kept(0o060_660, "ioctl BLKDISCARD") && kept(0o020_600, "ioctl SG_IO"));
+        assert!(kept(0o020_600, "io_uring uring_cmd128 NVME_URING_CMD_IO"));
+        assert!(
+            kept(0o040_755, "ioctl BTRFS_IOC_ADD_DEV") && kept(0o100_644, "ioctl XFS_IOC_OPEN_BY_HANDLE")
+        );
         assert!(!kept(0o100_644, "ioctl FICLONE") && !kept(0o020_620, "write") && !kept(0o060_660, "write"));
     }
 }

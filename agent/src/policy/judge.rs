@@ -68,10 +68,12 @@ fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) ->
 }
 
 /// A name that leads elsewhere would be seen: what was refused changed nothing, and what a request of io_uring asks
-/// for is told by the inodes as well, where the kernel tells of them.
+/// for is told by the inodes as well, where the kernel tells of them. An open alone changes none, and what is written to
+/// a disk then is told by nothing.
 fn is_told_otherwise(seen: &Attributed) -> bool {
     let refused = change(&seen.event).is_some_and(|change| change.outcome == Outcome::Refused);
-    refused || (seen.witnessed && seen.source.entry() == Entry::IoUring)
+    let is_open = matches!(seen.event, Event::Open(_));
+    refused || (seen.witnessed && !is_open && seen.source.entry() == Entry::IoUring)
 }
 
 fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {

@@ -69,7 +69,7 @@ offsets! {
     request_opcode = "io_kiocb"."opcode?",
     request_cmd = "io_kiocb"."cmd?",
     request_flags = "io_kiocb"."flags?",
-    request_descriptor = "io_kiocb"."cqe.fd?",
+    request_cqe_fd = "io_kiocb"."cqe.fd?",
     io_uring_cmd_op = "io_uring_cmd"."cmd_op?",
     io_open_dfd = "io_open"."dfd?",
     io_open_filename = "io_open"."filename?",

@@ -183,6 +183,12 @@ fn what_a_command_does_to_a_disk_is_recorded_wherever_its_node_lies() -> Result<
             let words = words!["open", device, "1", "0", "then", "ioctl", "@1", number, operand];
             scene.act(&words, vec![opened, changed(device, command).reported().recorded()])?;
         }
+        // Nothing tells that a request has opened it, or what: who asked for it is never left out.
+        let opened = Expected::new("open", activity::UPDATE, device).by("io_uring", "io_uring openat");
+        let words = words!["--uring", "plain", "openat", device, "1", "0"];
+        if sight::of_requests()? {
+            scene.act(&words, vec![opened.reported().recorded()])?;
+        }
         // The same as a request: from 6.12 on.
         let discard = "io_uring uring_cmd BLOCK_URING_CMD_DISCARD";
         let expected = Expected::modify(device).by("io_uring", "io_uring uring_cmd");

@@ -6,7 +6,7 @@ pub const FLAGS: [u32; 4] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4004_7211]
 /// FS_IOC_FSSETXATTR: the flags are the first field of a struct.
 pub const FSSETXATTR: u32 = 0x401c_5820;
 
-/// All others, with their names.
+/// What changes the file or the device that it is called with, by name.
 pub const CHANGES: &[(u32, &str)] = &[
     (0x4004_9409, "FICLONE"),
     (0x4020_940d, "FICLONERANGE"),
@@ -17,7 +17,6 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0x5000_9418, "BTRFS_IOC_SUBVOL_CREATE_V2"),
     (0x5000_940f, "BTRFS_IOC_SNAP_DESTROY"),
     (0x5000_943f, "BTRFS_IOC_SNAP_DESTROY_V2"),
-    (0x4008_9413, "BTRFS_IOC_DEFAULT_SUBVOL"),
     (0x4008_941a, "BTRFS_IOC_SUBVOL_SETFLAGS"),
     (0xc0c8_9425, "BTRFS_IOC_SET_RECEIVED_SUBVOL"),
     (0x0000_6611, "EXT4_IOC_SWAP_BOOT"),
@@ -25,7 +24,6 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0x4028_5881, "XFS_IOC_EXCHANGE_RANGE"),
     (0xc0c0_586d, "XFS_IOC_SWAPEXT"),
     (0x4080_6685, "FS_IOC_ENABLE_VERITY"),
-    (0x4100_9432, "FS_IOC_SETFSLABEL"),
     (0x0000_125d, "BLKROSET"),
     (0x0000_1277, "BLKDISCARD"),
     (0x0000_127d, "BLKSECDISCARD"),
@@ -37,8 +35,6 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0x0000_4c0a, "LOOP_CONFIGURE"),
     (0x0000_ab00, "NBD_SET_SOCK"),
     (0x0000_ab03, "NBD_DO_IT"),
-    (0xc004_5877, "FIFREEZE"),
-    (0xc004_5878, "FITHAW"),
     (0x0000_2285, "SG_IO"),
     (0xc048_4e41, "NVME_IOCTL_ADMIN_CMD"),
     (0x4030_4e42, "NVME_IOCTL_SUBMIT_IO"),
@@ -52,6 +48,21 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0xc048_4e82, "NVME_URING_CMD_ADMIN"),
     (0xc048_4e83, "NVME_URING_CMD_ADMIN_VEC"),
     (0x0000_1200, "BLOCK_URING_CMD_DISCARD"),
+    (0x4080_9440, "BTRFS_IOC_ENCODED_WRITE"),
+    (0x4078_9440, "BTRFS_IOC_ENCODED_WRITE_32"),
+    (0x0000_4c02, "LOOP_SET_STATUS"),
+    (0xc048_b300, "MMC_IOC_CMD"),
+    (0xc008_b301, "MMC_IOC_MULTI_CMD"),
+    (0x0000_031d, "HDIO_DRIVE_TASKFILE"),
+    (0x0000_031e, "HDIO_DRIVE_TASK"),
+    (0x0000_031f, "HDIO_DRIVE_CMD"),
+    (0x4014_0921, "ADD_NEW_DISK"),
+    (0x0000_0922, "HOT_REMOVE_DISK"),
+    (0x4048_0923, "SET_ARRAY_INFO"),
+    (0x0000_0928, "HOT_ADD_DISK"),
+    (0x0000_0929, "SET_DISK_FAULTY"),
+    (0x400c_0930, "RUN_ARRAY"),
+    (0x0000_0932, "STOP_ARRAY"),
     (0xc138_fd01, "DM_REMOVE_ALL"),
     (0xc138_fd03, "DM_DEV_CREATE"),
     (0xc138_fd04, "DM_DEV_REMOVE"),
@@ -60,6 +71,28 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0xc138_fd09, "DM_TABLE_LOAD"),
     (0xc138_fd0a, "DM_TABLE_CLEAR"),
     (0xc138_fd0e, "DM_TARGET_MSG"),
+];
+
+/// What changes a whole file system, the disks below it, or a file by its handle: whatever file it is called with.
+pub const WHOLE: &[(u32, &str)] = &[
+    (0xc004_5877, "FIFREEZE"),
+    (0xc004_5878, "FITHAW"),
+    (0x8004_587d, "FS_IOC_SHUTDOWN"),
+    (0x4100_9432, "FS_IOC_SETFSLABEL"),
+    (0x4008_9413, "BTRFS_IOC_DEFAULT_SUBVOL"),
+    (0x5000_9403, "BTRFS_IOC_RESIZE"),
+    (0x5000_940a, "BTRFS_IOC_ADD_DEV"),
+    (0x5000_940b, "BTRFS_IOC_RM_DEV"),
+    (0x5000_943a, "BTRFS_IOC_RM_DEV_V2"),
+    (0xca28_9435, "BTRFS_IOC_DEV_REPLACE"),
+    (0x4008_6607, "EXT4_IOC_GROUP_EXTEND"),
+    (0x4028_6608, "EXT4_IOC_GROUP_ADD"),
+    (0x4008_6610, "EXT4_IOC_RESIZE_FS"),
+    (0x4010_586e, "XFS_IOC_FSGROWFSDATA"),
+    (0xc038_586b, "XFS_IOC_OPEN_BY_HANDLE"),
+    (0xc01c_586b, "XFS_IOC_OPEN_BY_HANDLE_32"),
+    (0x4048_587b, "XFS_IOC_ATTRMULTI_BY_HANDLE"),
+    (0x4024_587b, "XFS_IOC_ATTRMULTI_BY_HANDLE_32"),
 ];
 
 /// Is it one that sets inode flags?
@@ -73,16 +106,24 @@ pub const fn sets_flags(command: u32) -> bool {
 pub const fn changes(command: u32) -> bool {
     // Most commands are of terminals and sockets: one comparison each tells them apart.
     match (command >> 8) & 0xff {
-        0x94 | 0x66 | 0x58 | 0x12 | 0x4c | 0xab | 0x22 | 0x4e | 0xfd => listed(command),
+        0x03 | 0x09 | 0x12 | 0x22 | 0x4c | 0x4e | 0x58 | 0x66 | 0x94 | 0xab | 0xb3 | 0xfd => {
+            listed(CHANGES, command) || listed(WHOLE, command)
+        }
         _ => false,
     }
 }
 
+/// Is it about more than the file that it is called with?
 #[inline(always)]
-const fn listed(command: u32) -> bool {
+pub const fn is_whole(command: u32) -> bool {
+    listed(WHOLE, command)
+}
+
+#[inline(always)]
+const fn listed(list: &[(u32, &str)], command: u32) -> bool {
     let mut i = 0;
-    while i < CHANGES.len() {
-        if CHANGES[i].0 == command {
+    while i < list.len() {
+        if list[i].0 == command {
             return true;
         }
         i += 1;
@@ -98,7 +139,7 @@ pub fn name(command: u32) -> Option<&'static str> {
     if command == FSSETXATTR {
         return Some("FS_IOC_FSSETXATTR");
     }
-    CHANGES.iter().find(|(listed, _)| *listed == command).map(|(_, name)| *name)
+    CHANGES.iter().chain(WHOLE).find(|(listed, _)| *listed == command).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -107,7 +148,9 @@ mod tests {
 
     #[test]
     fn every_listed_command_is_recognised_and_a_terminals_is_not() {
-        assert!(CHANGES.iter().all(|(command, _)| changes(*command)));
+        assert!(CHANGES.iter().chain(WHOLE).all(|(command, _)| changes(*command)));
+        assert!(WHOLE.iter().all(|(command, _)| is_whole(*command)));
+        assert!(CHANGES.iter().all(|(command, _)| !is_whole(*command)));
         assert!(FLAGS.iter().all(|command| sets_flags(*command) && !changes(*command)));
         // TCGETS, FIONREAD, TIOCGWINSZ
         assert!(![0x5401, 0x541b, 0x5413].iter().any(|command| changes(*command) || sets_flags(*command)));

@@ -20,6 +20,7 @@ pub const REQUESTS: &[(i16, &str)] = &[
     (55, "ftruncate"),
     (56, "bind"),
     (61, "writev_fixed"),
+    (64, "uring_cmd128"),
 ];
 
 /// IORING_OP_OPENAT and IORING_OP_OPENAT2.
@@ -41,6 +42,8 @@ pub const SETXATTR: i16 = 42;
 
 /// IORING_OP_URING_CMD
 pub const URING_CMD: i16 = 46;
+/// IORING_OP_URING_CMD128
+pub const URING_CMD128: i16 = 64;
 
 /// The name of a request that may change a file.
 pub fn name(opcode: i16) -> Option<&'static str> {

@@ -11,8 +11,8 @@ use graven_abi::event::modify::Modify;
 use graven_abi::event::outcome;
 use graven_abi::filter::class;
 use graven_abi::header::{ExecKey, kind};
-use graven_abi::syscalls::entry;
 use graven_abi::syscalls::op::{self, SHAPES};
+use graven_abi::syscalls::{entry, ioctl};
 use graven_abi::{counter, limits};
 
 use crate::emit::{emit, ring_of};
@@ -273,7 +273,7 @@ pub fn commanded(scratch: &mut Scratch, file: File, command: u32) {
         return;
     }
     let class = classify(scratch.owner(), inode.0, dentry);
-    if class == class::MUTABLE && !is_device(inode.mode()) {
+    if class == class::MUTABLE && !is_device(inode.mode()) && !ioctl::is_whole(command) {
         maps::count(counter::IGNORED);
         return;
     }

@@ -69,7 +69,7 @@ pub fn submitted(request: u64) -> i32 {
             create(scratch, what::LINK, command, new, Some(old));
         }
         requests::SETXATTR => set(scratch, command),
-        requests::URING_CMD => order(scratch, request, command),
+        requests::URING_CMD | requests::URING_CMD128 => order(scratch, request, command),
         _ => {}
     }
     0
@@ -172,7 +172,7 @@ fn order(scratch: &mut Scratch, request: u64, command: u64) {
         return;
     }
     let flags: u32 = field(request, offset!(request_flags)).unwrap_or(REQ_F_FIXED_FILE);
-    let descriptor: u32 = field(request, offset!(request_descriptor)).unwrap_or(u32::MAX);
+    let descriptor: u32 = field(request, offset!(request_cqe_fd)).unwrap_or(u32::MAX);
     match File::of_descriptor(descriptor.into()) {
         Some(file) if flags & REQ_F_FIXED_FILE == 0 => modify::commanded(scratch, file, number),
         // Of a file of the ring's own it is said that there was a command.

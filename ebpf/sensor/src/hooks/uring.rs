@@ -30,12 +30,13 @@ use crate::kernel::read::field;
 use crate::kernel::scratch::owner;
 use crate::kernel::task::Current;
 
-/// One bit for each request that may change a file.
-const CHANGING: u64 = {
-    let mut bits = 0;
+/// One bit for each request that may change a file: of the opcodes below 64, and of those above.
+const CHANGING: [u64; 2] = {
+    let mut bits = [0; 2];
     let mut i = 0;
     while i < requests::REQUESTS.len() {
-        bits |= 1 << requests::REQUESTS[i].0;
+        let opcode = requests::REQUESTS[i].0;
+        bits[opcode as usize / 64] |= 1 << (opcode % 64);
         i += 1;
     }
     bits
@@ -72,7 +73,12 @@ pub fn io_uring_submit_sqe(ctx: BtfTracePointContext) -> i32 {
 /// May this request change a file?
 #[inline(always)]
 pub fn changes(opcode: i16) -> bool {
-    (0..64).contains(&opcode) && CHANGING >> opcode & 1 != 0
+    let bits = match opcode {
+        0..64 => CHANGING[0],
+        64..128 => CHANGING[1],
+        _ => return false,
+    };
+    bits >> (opcode & 63) & 1 != 0
 }
 
 /// The request that an inode changes by, in a thread of the kernel's: a worker knows it (`io_worker.cur_work`), the
