@@ -26,7 +26,7 @@ const UNSEEN: [&str; 15] = [
     "the writing of the agent's memory by /proc/PID/mem, and its resource limits (prlimit64); ptrace, process_vm_writev and signals are records",
     "what is written to a raw block device below a file system: the opening of the device is recorded, wherever its node lies",
     "the opening for reading of a character device that writes to disks: what it is told to do by ioctl(2) or by io_uring is recorded",
-    "a driver's own commands that change disks and are in no list, and what drivers in user space do (vfio, uio, usbfs, iopl)",
+    "a driver's own commands that change disks and are in no list, what drivers in user space do (vfio, uio, usbfs, iopl), and which file io_uring gives a command to when only the ring knows it (IOSQE_FIXED_FILE)",
     "calls that change no file, mount or program by themselves: quotactl, reboot, chroot, entering or leaving namespaces, pidfd_getfd, prctl(PR_SET_MM), setting the clock (a step of it is a record)",
     "who changes maps of BPF programs by bpf(2), other than those of the sensor that hold the policy's places, and programs attached other than by bpf(2); a program that writes into the sensor's maps is seen when it is loaded by bpf(2), and not when another program loads it (BPF_PROG_TYPE_SYSCALL, whose own loading is recorded)",
 ];

@@ -40,7 +40,7 @@ pub enum Shape {
     Buffer,
     /// Bytes: their address and, as the next argument, how many there are.
     Bytes,
-    /// Bytes as one `struct iovec`: its address and, as the next argument, that there is one.
+    /// Bytes as one `struct iovec`: its address.
     Vector,
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::syscalls::die_with_this_thread;
-use crate::wait::{PATIENCE, until, until_within};
+use crate::wait::{patience, until, until_within};
 
 /// Running, with both outputs in a log.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Daemon {
 
     /// Waits for a line that `find` takes. A program that ends instead is a failure with its words.
     pub fn line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
-        self.line_within(PATIENCE, what, find)
+        self.line_within(patience(), what, find)
     }
 
     /// The same with another deadline.

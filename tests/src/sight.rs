@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use crate::programs::{self, AGENT};
@@ -77,13 +77,13 @@ fn says(word: &str) -> Result<bool> {
 
 /// Asked once.
 fn report() -> Result<&'static Value> {
-    static REPORT: OnceLock<Value> = OnceLock::new();
-    if let Some(report) = REPORT.get() {
-        return Ok(report);
-    }
-    let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
-    let report = serde_json::from_str(ended.text()?)?;
-    Ok(REPORT.get_or_init(|| report))
+    static REPORT: OnceLock<Result<Value, String>> = OnceLock::new();
+    let ask = || -> Result<Value> {
+        let ended = programs::run(AGENT, ["doctor", "--json"])?.succeeded()?;
+        Ok(serde_json::from_str(ended.text()?)?)
+    };
+    let report = REPORT.get_or_init(|| ask().map_err(|error| format!("{error:#}")));
+    report.as_ref().map_err(|words| anyhow!("{words}"))
 }
 
 /// Is this an emulated machine, in which everything takes its time? `cargo xtask vm` says so.

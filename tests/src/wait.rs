@@ -5,17 +5,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Longer than anything here takes on a busy machine, or in an emulated one: agents start there one after the other, and each
-/// waits up to half a minute for the kernel's verifier.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+use crate::sight;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// An emulated machine takes so many times as long for what the kernel's verifier does when an agent starts, half a minute
+/// where nothing else runs.
+const EMULATED: u32 = 3;
 /// Between two looks, at least and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 /// The pause is this part of what was waited already: a look takes a processor from what it looks for.
 const PART: u32 = 8;
 
+/// How long to wait for what must come.
+pub fn patience() -> Duration {
+    if sight::is_emulated() { PATIENCE * EMULATED } else { PATIENCE }
+}
+
 /// Looks again and again until there is something. `what` says what was waited for when there is nothing.
 pub fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    until_within(PATIENCE, what, look)
+    until_within(patience(), what, look)
 }
 
 /// The same with another deadline.

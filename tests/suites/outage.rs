@@ -15,7 +15,7 @@ use graven_tests::actor::Actor;
 use graven_tests::daemon::Daemon;
 use graven_tests::record::Record;
 use graven_tests::stage::Stage;
-use graven_tests::wait::{PATIENCE, until};
+use graven_tests::wait::{patience, until};
 
 const SUITE: &str = "outage";
 
@@ -50,7 +50,7 @@ impl Storm {
     /// Waits until this many changes were made.
     fn reached(&mut self, changes: usize) -> Result<()> {
         let line = changes.to_string();
-        let patience = PATIENCE + Duration::from_secs((changes / RATE) as u64);
+        let patience = patience() + Duration::from_secs((changes / RATE) as u64);
         self.daemon.line_within(patience, &format!("{line} changes"), |said| (said == line).then_some(()))
     }
 

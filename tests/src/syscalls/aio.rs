@@ -55,6 +55,7 @@ pub fn write(descriptor: i32, bytes: &[u8]) -> io::Result<()> {
     answered?;
     match usize::try_from(event[2]) {
         Ok(written) if written == bytes.len() => Ok(()),
-        _ => Err(io::Error::from_raw_os_error(i32::try_from(-event[2]).unwrap_or_default())),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(_) => Err(io::Error::from_raw_os_error(i32::try_from(-event[2]).unwrap_or_default())),
     }
 }

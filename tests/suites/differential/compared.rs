@@ -84,10 +84,13 @@ impl Compared {
         let shown = self.wrong.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
         ensure!(self.wrong.is_empty(), "{} differences without a reason:\n{shown}", self.wrong.len());
         // One run that was skipped may leave both.
-        let missing = if self.left.len() > self.missing.len() { &self.left } else { &self.missing };
+        let (what, missing) = match self.left.len() > self.missing.len() {
+            true => ("the end of what Graven tells", &self.left),
+            false => ("what audit tells", &self.missing),
+        };
         let told = self.same + missing.len();
         ensure!(told > self.calls / 4, "only {} of {} calls are told alike", self.same, self.calls);
-        missing::none("what audit tells", missing)?;
+        missing::none(what, missing)?;
         let mut rows = REASONS.iter().enumerate().filter(|(_, reason)| (reason.is_there)());
         let idle = rows.find(|(row, _)| !self.used.contains_key(row));
         ensure!(

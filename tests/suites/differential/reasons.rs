@@ -79,7 +79,7 @@ pub(crate) static REASONS: &[Reason] = &[
     }),
     reason("audit has the caller's name; Graven has the one behind the symbolic links on the way", |this| {
         this.side == Side::Names
-            && this.graven().is_some_and(|graven| lead_to(&this.fact.names, &graven.names))
+            && this.graven().is_some_and(|graven| lead_to(&this.fact.call, &this.fact.names, &graven.names))
             // Where nothing tells of changes, only what was opened has a name behind them.
             && (sight::of_changes() || work(this.fact) == "open")
     }),
@@ -162,13 +162,28 @@ fn work(fact: &Fact) -> &'static str {
     }
 }
 
+/// Calls that change what a symbolic link leads to.
+const FOLLOWING: [&str; 10] = [
+    "open",
+    "creat",
+    "truncate",
+    "chmod",
+    "chown",
+    "fchmodat",
+    "fchownat",
+    "setxattr",
+    "removexattr",
+    "utime",
+];
+
 /// Each of Graven's names is behind one of audit's, and they are as many: the alias leads to the first folder, and the
-/// last part may be a symbolic link.
-fn lead_to(names: &BTreeSet<PathBuf>, behind: &BTreeSet<PathBuf>) -> bool {
+/// last part may be a symbolic link, of a call that follows it.
+fn lead_to(call: &str, names: &BTreeSet<PathBuf>, behind: &BTreeSet<PathBuf>) -> bool {
+    let follows = FOLLOWING.iter().any(|name| call.starts_with(name));
     let leads = |name: &Path, behind: &Path| {
         let (from, to) = (name.parent().unwrap_or(name), behind.parent().unwrap_or(behind));
         let in_folder = from == to || (from.ends_with(ALIAS) && to.ends_with(FIRST));
-        in_folder && (behind.file_name() == name.file_name() || behind.ends_with(TEXT))
+        in_folder && (behind.file_name() == name.file_name() || (follows && behind.ends_with(TEXT)))
     };
     names.len() == behind.len() && behind.iter().all(|to| names.iter().any(|from| leads(from, to)))
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
-use graven_tests::{sight, words};
+use graven_tests::wait::until;
+use graven_tests::{missing, sight, words};
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::uring::lacking;
@@ -183,12 +184,6 @@ fn what_a_command_does_to_a_disk_is_recorded_wherever_its_node_lies() -> Result<
             let words = words!["open", device, "1", "0", "then", "ioctl", "@1", number, operand];
             scene.act(&words, vec![opened, changed(device, command).reported().recorded()])?;
         }
-        // Nothing tells that a request has opened it, or what: who asked for it is never left out.
-        let opened = Expected::new("open", activity::UPDATE, device).by("io_uring", "io_uring openat");
-        let words = words!["--uring", "plain", "openat", device, "1", "0"];
-        if sight::of_requests()? {
-            scene.act(&words, vec![opened.reported().recorded()])?;
-        }
         // The same as a request: from 6.12 on.
         let discard = "io_uring uring_cmd BLOCK_URING_CMD_DISCARD";
         let expected = Expected::modify(device).by("io_uring", "io_uring uring_cmd");
@@ -199,5 +194,31 @@ fn what_a_command_does_to_a_disk_is_recorded_wherever_its_node_lies() -> Result<
             lacking("uring_cmd", &why);
         }
         Ok(())
+    })
+}
+
+/// Nothing tells that a request has opened it, or what: who asked for it is never left out.
+#[test]
+fn a_disk_that_is_opened_by_a_request_is_recorded_wherever_its_node_lies() -> Result<()> {
+    scene("requested", |scene| {
+        let Some(disk) = Disk::new(&scene.stage().outside("requested")?.join("disk"))? else { return Ok(()) };
+        if !sight::of_requests()? {
+            return Ok(());
+        }
+        let words = words!["--uring", "plain", "openat", disk.device, "1", "0"];
+        let acted = scene.actor().act(&words)?;
+        // It lies in no place of the policy: its lane is not the fence's.
+        let mut told = Vec::new();
+        let arrived = until("the record of an open by io_uring", || {
+            told = scene.records(&words!["--kind", "open"])?;
+            told.retain(|record| record.pid() == Some(acted.pid.into()));
+            Ok((!told.is_empty()).then_some(()))
+        });
+        scene.or_lost(
+            arrived.map_err(|error| missing::none("opens", [&disk.device]).err().unwrap_or(error)),
+        )?;
+        let opened = Expected::new("open", activity::UPDATE, &disk.device).reported().recorded();
+        let opened = opened.by("io_uring", "io_uring openat");
+        told.iter().try_for_each(|record| opened.is(record, &acted))
     })
 }

@@ -19,12 +19,14 @@ pub const CHANGES: &[(u32, &str)] = &[
     (0x5000_943f, "BTRFS_IOC_SNAP_DESTROY_V2"),
     (0x4008_941a, "BTRFS_IOC_SUBVOL_SETFLAGS"),
     (0xc0c8_9425, "BTRFS_IOC_SET_RECEIVED_SUBVOL"),
+    (0xc0c0_9425, "BTRFS_IOC_SET_RECEIVED_SUBVOL_32"),
     (0x0000_6611, "EXT4_IOC_SWAP_BOOT"),
     (0xc028_660f, "EXT4_IOC_MOVE_EXT"),
     (0x4028_5881, "XFS_IOC_EXCHANGE_RANGE"),
     (0xc0c0_586d, "XFS_IOC_SWAPEXT"),
     (0x4080_6685, "FS_IOC_ENABLE_VERITY"),
     (0x0000_125d, "BLKROSET"),
+    (0x0000_1269, "BLKPG"),
     (0x0000_1277, "BLKDISCARD"),
     (0x0000_127d, "BLKSECDISCARD"),
     (0x0000_127f, "BLKZEROOUT"),
@@ -88,12 +90,25 @@ pub const WHOLE: &[(u32, &str)] = &[
     (0x4008_6607, "EXT4_IOC_GROUP_EXTEND"),
     (0x4028_6608, "EXT4_IOC_GROUP_ADD"),
     (0x4008_6610, "EXT4_IOC_RESIZE_FS"),
+    (0x4004_6607, "EXT4_IOC32_GROUP_EXTEND"),
+    (0x4024_6608, "EXT4_IOC32_GROUP_ADD"),
     (0x4010_586e, "XFS_IOC_FSGROWFSDATA"),
+    (0x400c_586e, "XFS_IOC_FSGROWFSDATA_32"),
+    (0x4010_5870, "XFS_IOC_FSGROWFSRT"),
     (0xc038_586b, "XFS_IOC_OPEN_BY_HANDLE"),
     (0xc01c_586b, "XFS_IOC_OPEN_BY_HANDLE_32"),
     (0x4048_587b, "XFS_IOC_ATTRMULTI_BY_HANDLE"),
     (0x4024_587b, "XFS_IOC_ATTRMULTI_BY_HANDLE_32"),
 ];
+
+/// Device mapper looks at the lowest 16 bits alone (`ctl_ioctl`): the command that it takes this one for.
+#[inline(always)]
+pub const fn meant(command: u32) -> u32 {
+    match (command >> 8) & 0xff {
+        0xfd => 0xc138_0000 | (command & 0xffff),
+        _ => command,
+    }
+}
 
 /// Is it one that sets inode flags?
 #[inline(always)]
@@ -107,7 +122,7 @@ pub const fn changes(command: u32) -> bool {
     // Most commands are of terminals and sockets: one comparison each tells them apart.
     match (command >> 8) & 0xff {
         0x03 | 0x09 | 0x12 | 0x22 | 0x4c | 0x4e | 0x58 | 0x66 | 0x94 | 0xab | 0xb3 | 0xfd => {
-            listed(CHANGES, command) || listed(WHOLE, command)
+            listed(CHANGES, meant(command)) || listed(WHOLE, command)
         }
         _ => false,
     }
@@ -139,7 +154,7 @@ pub fn name(command: u32) -> Option<&'static str> {
     if command == FSSETXATTR {
         return Some("FS_IOC_FSSETXATTR");
     }
-    CHANGES.iter().chain(WHOLE).find(|(listed, _)| *listed == command).map(|(_, name)| *name)
+    CHANGES.iter().chain(WHOLE).find(|(listed, _)| *listed == meant(command)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -152,6 +167,7 @@ mod tests {
         assert!(WHOLE.iter().all(|(command, _)| is_whole(*command)));
         assert!(CHANGES.iter().all(|(command, _)| !is_whole(*command)));
         assert!(FLAGS.iter().all(|command| sets_flags(*command) && !changes(*command)));
+        assert!(changes(0xfd04) && name(0xfd04) == Some("DM_DEV_REMOVE"));
         // TCGETS, FIONREAD, TIOCGWINSZ
         assert!(![0x5401, 0x541b, 0x5413].iter().any(|command| changes(*command) || sets_flags(*command)));
     }

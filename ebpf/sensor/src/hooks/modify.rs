@@ -42,8 +42,9 @@ const TO_COPY: u8 = SHAPES[op::COPY as usize].dirfd;
 pub extern "C" fn record(owner: u32, inode: u64, alias: u64, class: u32, command: u32) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return 0 };
     let said = owner == owner::SYS_EXIT || owner == owner::IO_URING;
-    // Of an ioctl the first to tell is enough.
-    let by = if said && command == 0 { modified::SAID } else { modified::PROVEN };
+    // Of an ioctl the first to tell is enough; a request may fail yet.
+    let only_said = said && (command == 0 || owner == owner::IO_URING);
+    let by = if only_said { modified::SAID } else { modified::PROVEN };
     let key = ModifyKey { who: who(), inode: Inode(inode).key(), command, by };
     if maps::was_modified(&key, class) {
         maps::count(counter::FOLDED);
@@ -264,20 +265,21 @@ pub extern "C" fn written(_count: u32) -> u32 {
     record(owner::SYS_EXIT, inode.0, dentry, class, 0)
 }
 
-/// A command that changes something, of a file or a device.
+/// A command that changes something, of a file or a device. False: of one that needs no record.
 #[inline(always)]
-pub fn commanded(scratch: &mut Scratch, file: File, command: u32) {
+pub fn commanded(scratch: &mut Scratch, file: File, command: u32) -> bool {
     let Opened { inode, dentry, .. } = file.read(scratch);
     let inode = Inode(inode);
     if !inode.in_tree() {
-        return;
+        return false;
     }
     let class = classify(scratch.owner(), inode.0, dentry);
     if class == class::MUTABLE && !is_device(inode.mode()) && !ioctl::is_whole(command) {
         maps::count(counter::IGNORED);
-        return;
+        return false;
     }
     record(scratch.owner(), inode.0, dentry, class, command);
+    true
 }
 
 #[inline(always)]

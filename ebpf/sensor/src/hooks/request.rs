@@ -69,7 +69,7 @@ pub fn submitted(request: u64) -> i32 {
             create(scratch, what::LINK, command, new, Some(old));
         }
         requests::SETXATTR => set(scratch, command),
-        requests::URING_CMD | requests::URING_CMD128 => order(scratch, request, command),
+        requests::URING_CMD | requests::URING_CMD128 => order(scratch, request, command, opcode),
         _ => {}
     }
     0
@@ -166,16 +166,17 @@ fn set(scratch: &mut Scratch, command: u64) {
 
 /// A command for a file's own driver, as by ioctl(2).
 #[inline(always)]
-fn order(scratch: &mut Scratch, request: u64, command: u64) {
+fn order(scratch: &mut Scratch, request: u64, command: u64, opcode: i16) {
     let number: u32 = field(command, offset!(io_uring_cmd_op)).unwrap_or(0);
     if !ioctl::changes(number) {
         return;
     }
     let flags: u32 = field(request, offset!(request_flags)).unwrap_or(REQ_F_FIXED_FILE);
     let descriptor: u32 = field(request, offset!(request_cqe_fd)).unwrap_or(u32::MAX);
-    match File::of_descriptor(descriptor.into()) {
-        Some(file) if flags & REQ_F_FIXED_FILE == 0 => modify::commanded(scratch, file, number),
-        // Of a file of the ring's own it is said that there was a command.
-        _ => uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, requests::URING_CMD.into()),
+    let file = if flags & REQ_F_FIXED_FILE == 0 { File::of_descriptor(descriptor.into()) } else { None };
+    let is_told = file.is_some_and(|file| modify::commanded(scratch, file, number));
+    if !is_told {
+        // The descriptor may be another file when the request's turn comes, and a file of the ring's own has none.
+        uncovered::record(owner::IO_URING, Current::get(), entry::IO_URING, opcode.into());
     }
 }
