@@ -50,6 +50,11 @@ pub enum Attempt {
     Lacking(String),
 }
 
+/// Bytes as an operand of the actor: hexadecimal.
+pub fn operand(bytes: &[u8]) -> String {
+    bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 impl Actor {
     /// `program` is `env!("CARGO_BIN_EXE_graven-actor")` of the suite.
     /// Where programs were brought without the build's folders, it lies with them.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use graven_tests::actor::operand;
 use graven_tests::record::{Expected, activity};
 use graven_tests::scene::Scene;
 use graven_tests::wait::until;
@@ -82,10 +83,7 @@ impl Drop for Disk {
 
 /// Words of 64 bits as an operand.
 fn long(words: &[u64]) -> String {
-    words
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    operand(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>())
 }
 
 fn changed(path: &Path, command: &str) -> Expected {
@@ -111,40 +109,25 @@ fn clones(scene: &mut Scene<'_>) -> Result<()> {
     let from = scene.path("from");
     std::fs::write(&from, vec![b'x'; BLOCK])?;
     let length = BLOCK as u64;
+    // A command of one of both, the first or the second.
+    let ordered = |to: &Path, at: &str, number: &str, operand: &str| {
+        words!["open", from, "0", "0", "then", "open", to, "1", "0", "then", "ioctl", at, number, operand]
+    };
+    let opened = |to: &Path| Expected::new("open", activity::UPDATE, to).by("native", "open");
     // The first descriptor is the third: `struct file_clone_range`, and `struct file_dedupe_range` with one target.
     let range = long(&[3, 0, length, 0]);
     for (command, number, operand) in
-        [("FICLONE", "0x40049409", "@1".to_owned()), ("FICLONERANGE", "0x4020940d", range)]
+        [("FICLONE", "0x40049409", "@1"), ("FICLONERANGE", "0x4020940d", range.as_str())]
     {
         let to = scene.file(command)?;
-        let opened = Expected::new("open", activity::UPDATE, &to).by("native", "open");
-        let words = words![
-            "open", from, "0", "0", "then", "open", to, "1", "0", "then", "ioctl", "@2", number, operand
-        ];
-        scene.act(&words, vec![opened, changed(&to, command)])?;
+        scene.act(&ordered(&to, "@2", number, operand), vec![opened(&to), changed(&to, command)])?;
     }
     let to = scene.path("FIDEDUPERANGE");
     std::fs::write(&to, vec![b'x'; BLOCK])?;
-    let opened = Expected::new("open", activity::UPDATE, &to).by("native", "open");
-    let operand = long(&[0, length, 1, 4, 0, 0, 0]);
-    let words = words![
-        "open",
-        from,
-        "0",
-        "0",
-        "then",
-        "open",
-        to,
-        "1",
-        "0",
-        "then",
-        "ioctl",
-        "@1",
-        "0xc0189436",
-        operand
-    ];
+    let range = long(&[0, length, 1, 4, 0, 0, 0]);
     // What it says is about the file that it is called with.
-    scene.act(&words, vec![opened, changed(&from, "FIDEDUPERANGE").reported()])
+    let told = vec![opened(&to), changed(&from, "FIDEDUPERANGE").reported()];
+    scene.act(&ordered(&to, "@1", "0xc0189436", &range), told)
 }
 
 /// No function that the sensor hangs on tells of a subvolume.
@@ -156,8 +139,9 @@ fn subvolumes(scene: &mut Scene<'_>) -> Result<()> {
     };
     let folder = scene.directory("folder")?;
     // `struct btrfs_ioctl_vol_args`: a descriptor and a name.
-    let name: String = b"subvolume".iter().map(|byte| format!("{byte:02x}")).collect();
-    let operand = format!("0x{}{name:0<8176}", "00".repeat(8));
+    let mut volume = [0; 4096];
+    volume[8..17].copy_from_slice(b"subvolume");
+    let operand = operand(&volume);
     for (command, number) in
         [("BTRFS_IOC_SUBVOL_CREATE", "0x5000940e"), ("BTRFS_IOC_SNAP_DESTROY", "0x5000940f")]
     {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use graven_tests::actor::{Acted, Attempt};
+use graven_tests::actor::{Acted, Attempt, operand};
 use graven_tests::missing;
 use graven_tests::moment::Moment;
 use graven_tests::record::{Expected, Record, activity, alike};
@@ -196,9 +196,9 @@ fn names(requests: &mut Requests<'_>) -> Result<()> {
 /// A socket gets its name by a request that is told by the directory alone.
 fn sockets(requests: &mut Requests<'_>) -> Result<()> {
     let (folder, path) = (requests.scene.folder().to_owned(), requests.scene.path("bind"));
-    let path: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     // `struct sockaddr_un` of AF_UNIX.
-    let (address, length) = (format!("0x0100{path}00"), (path.len() / 2 + 3).to_string());
+    let address = [&[1, 0], path.as_os_str().as_bytes(), &[0]].concat();
+    let (address, length) = (operand(&address), address.len().to_string());
     let request = Request { name: "bind", said: Vec::new(), changed: vec![folder] };
     // Of AF_UNIX, for streams.
     requests.make_after(&words!["socket", "1", "1", "0", "then"], request, &words!["@1", address, length])
