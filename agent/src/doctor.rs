@@ -33,7 +33,7 @@ const UNSEEN: [&str; 15] = [
 
 /// Likewise, where inode-time tracepoints tell which inodes change.
 const UNSEEN_BY_TIMES: [&str; 2] = [
-    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded, and by requests of io_uring that use a name in a mutable place",
+    "on file systems without multigrain times (overlay, vfat and others): changes by calls that are not decoded",
     "stores into a shared writable mapping after the first, and within one clock tick of another's change of a file what is written by a mapping, by asynchronous I/O (io_submit), by io_uring or by the kernel itself: no time is set for it",
 ];
 

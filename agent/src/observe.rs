@@ -15,7 +15,7 @@ use crate::pipeline::{Collected, Pipeline, collect, is_ignored};
 use crate::policy::{Judged, Policy};
 use crate::roots::Roots;
 use crate::seal::{Now, this_boot};
-use crate::sensor::{Sensor, Witness};
+use crate::sensor::Sensor;
 use crate::signal::Hangup;
 use crate::{context, signal, sys};
 
@@ -44,7 +44,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     sensor.attach()?;
     sensor.guard(&[std::process::id()])?;
     let mut attribution = Attribution::start()?;
-    attribution.witness(sensor.witness() == Witness::Times);
+    attribution.witness(sensor.tells_of_all());
     let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
     let mut pipeline = Pipeline::new(attribution, policy);
     signal::listen(collector.outgoing.clone(), Hangup::Ends)?;
@@ -86,6 +86,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
         if sensor.marks_stale() | roots.mounts_changed() {
             pipeline.refresh(Now::read().boot);
             roots.mark(pipeline.policy(), &mut sensor)?;
+            pipeline.attribution().witness(sensor.tells_of_all());
         }
     }
     sensor.detach();

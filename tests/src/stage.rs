@@ -122,6 +122,17 @@ impl Stage {
         self.place.folder(name)
     }
 
+    /// Gives the agent another policy and waits until it has read it, or refused it.
+    pub fn reload(&self, policy: &str) -> Result<Record> {
+        let known = self.central.events(&["--kind", "policy_change"])?.len();
+        std::fs::write(self.agent.policy(), policy)?;
+        self.agent.reload()?;
+        until("the change of the policy", || {
+            let mut changes = self.central.events(&["--kind", "policy_change"])?;
+            Ok((changes.len() > known).then(|| changes.pop()).flatten())
+        })
+    }
+
     /// Makes a change of this process's own and waits until the central log has it: then it also has what was
     /// done before. Where the kernel may skip the program that would tell of it, another one follows after a while.
     pub fn fence(&self) -> Result<Record> {

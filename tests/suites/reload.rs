@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use graven_tests::actor::Actor;
-use graven_tests::record::Record;
 use graven_tests::stage::Stage;
-use graven_tests::wait::until;
 use graven_tests::{agent, sight, words};
 
 const SUITE: &str = "reload";
@@ -16,17 +14,6 @@ const SUITE: &str = "reload";
 const REMEMBERED: &str = "2000";
 /// Times that the policy changes.
 const TURNS: usize = 6;
-
-/// The agent has read this policy, or refused it.
-fn reload(stage: &Stage, policy: &str) -> Result<Record> {
-    let known = stage.central.events(&["--kind", "policy_change"])?.len();
-    std::fs::write(stage.agent.policy(), policy)?;
-    stage.agent.reload()?;
-    until("the change of the policy", || {
-        let mut changes = stage.central.events(&["--kind", "policy_change"])?;
-        Ok((changes.len() > known).then(|| changes.pop()).flatten())
-    })
-}
 
 fn actor() -> Result<Actor> {
     Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
@@ -49,7 +36,7 @@ fn what_another_policy_protects_is_recorded_from_its_record_on_and_what_it_does_
         actor()?.act(&words!["storm", deep, REMEMBERED, "100000"])?;
         let protects = turn % 2 == 0;
         let places: &[&Path] = if protects { &[&watched, &other] } else { &[&watched] };
-        let change = reload(&stage, &protecting(places))?;
+        let change = stage.reload(&protecting(places))?;
         ensure!(change.text("/unmapped/refused").is_empty(), "{:#}", change.0);
         let name = deep.join(format!("turn-{turn}"));
         actor()?.act(&words!["mkdir", name, "0755"])?;
@@ -74,7 +61,7 @@ fn what_another_policy_protects_is_recorded_from_its_record_on_and_what_it_does_
 fn a_wrong_policy_is_refused_and_the_old_one_stays() -> Result<()> {
     let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("refused"))? else { return Ok(()) };
     let wrong = protecting(&[stage.watched()]).replace("schema = 1", "schema = 7");
-    let change = reload(&stage, &wrong)?;
+    let change = stage.reload(&wrong)?;
     ensure!(change.text("/unmapped/refused").contains("schema"), "{:#}", change.0);
     ensure!(change.0["is_alert"] == true && change.text("/severity") == "High", "{:#}", change.0);
     let fence = stage.fence()?;

@@ -75,8 +75,7 @@ pub struct Attributed {
     pub source: v1::Source,
     /// What was done, with host paths.
     pub event: v1::record::Event,
-    /// Inode-time tracepoints tell of each inode that changes, on any file system: a name that only the caller gave is not all
-    /// there is.
+    /// Each change of a protected inode is told, whatever asked for it: a name that only the caller gave is not all there is.
     pub witnessed: bool,
     /// Values for private entries; `subject.process.arguments` is 1 + an index into them.
     pub private: Vec<Bytes>,
@@ -186,7 +185,7 @@ impl<H: Host> Attribution<H> {
         })
     }
 
-    /// The inode-time tracepoints are attached, or not.
+    /// See [`Attributed::witnessed`].
     pub fn witness(&mut self, witnessed: bool) {
         self.witnessed = witnessed;
     }

@@ -111,6 +111,8 @@ pub(super) struct Marks {
     above: BTreeSet<u64>,
     /// And those that a path of the policy led to at the last look.
     named: BTreeSet<u64>,
+    /// And those on file systems without multigrain times.
+    coarse: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for Marks {
@@ -128,8 +130,8 @@ impl Marks {
         let watch = Inotify::init().map_err(|source| mark_error(Path::new("inotify"), source))?;
         let bits = bits_of(std::iter::empty());
         let (watched, set) = (std::collections::HashMap::new(), BTreeMap::new());
-        let (above, named) = (BTreeSet::new(), BTreeSet::new());
-        Ok(Self { table, marked, bits, answers, generation, watch, watched, set, above, named })
+        let (above, named, coarse) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { table, marked, bits, answers, generation, watch, watched, set, above, named, coarse })
     }
 
     /// Sets all marks while the kernel believes no verdict. A protected root that lives on stays marked though
@@ -140,6 +142,15 @@ impl Marks {
         let replaced = self.look(ebpf, wanted);
         run(ebpf, "shape", if replaced.is_ok() { shape::MARKED } else { shape::FAILED })?;
         replaced
+    }
+
+    /// Does every change of what is marked as protected or kept set a multigrain time (Linux 6.13)? Then the tracepoints tell
+    /// of it, whatever asked for it.
+    pub(super) fn are_multigrain(&self) -> bool {
+        let is_coarse = |(address, value): (&u64, &[u8; 16])| {
+            class_of(value) != class::MUTABLE && self.coarse.contains(address)
+        };
+        !self.set.iter().any(is_coarse)
     }
 
     /// Finds the roots and writes their marks.
@@ -265,6 +276,7 @@ impl Marks {
 
     /// Drops the watches of inodes without a mark.
     fn forget(&mut self) {
+        self.coarse.retain(|address| self.set.contains_key(address));
         let without = |(_, address): &(&WatchDescriptor, &u64)| !self.set.contains_key(address);
         let old: Vec<WatchDescriptor> =
             self.watched.iter().filter(without).map(|(watch, _)| watch.clone()).collect();
@@ -288,6 +300,10 @@ impl Marks {
             return Err(SensorError::Missing("answer to resolve"));
         }
         self.watched.insert(watch, resolved.key.pointer);
+        match has_multigrain_times(&descriptor) {
+            true => self.coarse.remove(&resolved.key.pointer),
+            false => self.coarse.insert(resolved.key.pointer),
+        };
         let value = filter::Mark {
             inode: resolved.key.inode,
             generation: resolved.key.generation,
@@ -364,6 +380,14 @@ fn open(path: &Path) -> Result<Option<OwnedFd>, SensorError> {
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
         Err(error) => Err(mark_error(path, error.into())),
     }
+}
+
+/// FS_MGTIME, which only the kernel has: these have it since there is such a thing, and of any other file system it is not
+/// believed. An answer that cannot be had is none.
+fn has_multigrain_times(descriptor: &OwnedFd) -> bool {
+    // EXT4_SUPER_MAGIC, BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC and TMPFS_MAGIC of `linux/magic.h`.
+    const MULTIGRAIN: [i64; 4] = [0xef53, 0x9123_683e, 0x5846_5342, 0x0102_1994];
+    rustix::fs::fstatfs(descriptor).is_ok_and(|found| MULTIGRAIN.contains(&found.f_type))
 }
 
 fn mark_error(path: &Path, source: io::Error) -> SensorError {

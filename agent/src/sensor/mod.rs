@@ -274,6 +274,12 @@ impl Sensor {
         }
     }
 
+    /// Does something tell of each change of what is protected, whatever asked for it and by whatever name? As of the last
+    /// [`Self::mark`].
+    pub fn tells_of_all(&self) -> bool {
+        self.witness() == Witness::Times && self.marks.are_multigrain()
+    }
+
     /// The agent's own processes: what others do to them is recorded.
     pub fn guard(&mut self, processes: &[u32]) -> Result<(), SensorError> {
         for (index, pid) in (0..graven_abi::limits::OWN).zip(processes) {

@@ -153,7 +153,9 @@ impl Watch {
     fn mark(&mut self) -> anyhow::Result<()> {
         self.marked = Now::read().boot;
         self.pipeline.refresh(self.marked);
-        self.roots.mark(self.pipeline.policy(), &mut self.sensor)
+        self.roots.mark(self.pipeline.policy(), &mut self.sensor)?;
+        self.pipeline.attribution().witness(self.sensor.tells_of_all());
+        Ok(())
     }
 
     /// Ends with what made it impossible to go on, if anything did.

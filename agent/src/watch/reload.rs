@@ -50,6 +50,7 @@ impl Watch {
         self.links = links;
         self.sealer.set_context(context::of_this_host(&policy));
         self.pipeline.judge_by(policy, Now::read().boot);
+        self.pipeline.attribution().witness(self.sensor.tells_of_all());
         Ok(())
     }
 }

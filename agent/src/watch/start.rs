@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{OBJECT, Sensor, Witness};
+use crate::sensor::{OBJECT, Sensor};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool};
 use crate::vigil::{Seen, Vigil};
@@ -57,7 +57,7 @@ impl Watch {
         let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
         sensor.attach()?;
         let mut attribution = Attribution::start()?;
-        attribution.witness(sensor.witness() == Witness::Times);
+        attribution.witness(sensor.tells_of_all());
         let seeded = attribution.counters().seeded;
         let links = walk(policy.protected()).context("cannot start the thread that looks for hard links")?;
         let user = User::find(&config.ship.user).context("cannot look up the user of [ship]")?;

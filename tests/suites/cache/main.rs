@@ -4,10 +4,11 @@
 //!
 //! Seeded chance, many steps: after each, changes are made where it matters, and all of them must be in the log.
 
+mod along;
 mod moves;
 mod race;
 mod roots;
-mod along;
+mod world;
 
 use anyhow::Result;
 use graven_tests::actor::Actor;

@@ -1,239 +1,31 @@
-//! Directory trees that move about, by one process and another, and through mounts of a third one's own.
+//! Directory trees that move about, by one process and another, and through mounts of a third one's own, while the policy
+//! stays what it is and while it changes.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use graven_tests::chance::Chance;
-use graven_tests::driver::Driver;
 use graven_tests::missing;
 use graven_tests::shared::on_stage;
-use graven_tests::sight;
 use graven_tests::stage::Stage;
 use graven_tests::words;
 
-use crate::{SUITE, actor};
+use crate::SUITE;
+use crate::world::{Places, World};
 
 /// Steps of each seed. One step is a move or the like and a few changes.
 const STEPS: usize = 600;
 /// Any three: what fails is said with its seed.
 const SEEDS: [u64; 3] = [1, 20, 300];
-/// Directories that are known and may be moved.
-const MOST: usize = 40;
-/// Names on the way to one, so that no path is cut.
-const DEEPEST: usize = 30;
-/// Places where the third process binds directories.
-const BOUND: usize = 3;
+/// One for each file system where the policy changes too, which takes the agent some time.
+const RELOADED: [u64; 2] = [4_000, 50_000];
+/// Some twelve changes of the policy of [`STEPS`] steps.
+const LEAST_RELOADS: usize = 5;
 
-/// Where everything is, as it must be.
-struct World {
-    inside: PathBuf,
-    outside: PathBuf,
-    chance: Chance,
-    /// Directories in both places; the first two are the places themselves.
-    known: Vec<PathBuf>,
-    /// What is bound where, by the third process: an index of `known`.
-    bound: [Option<usize>; BOUND],
-    drivers: [Driver; 3],
-    names: usize,
-    /// Changes in the protected place, with who made them.
-    must: BTreeSet<(u32, PathBuf)>,
-}
-
-/// The index of the driver with mounts of its own.
-const PRIVATE: usize = 2;
-
-impl World {
-    fn new(inside: PathBuf, outside: PathBuf, seed: u64) -> Result<Self> {
-        let mut drivers = [Driver::start(&actor()?)?, Driver::start(&actor()?)?, Driver::start(&actor()?)?];
-        drivers[PRIVATE].tell(&words!["private"])?;
-        for place in 0..BOUND {
-            std::fs::create_dir(outside.join(format!("bound-{place}")))?;
-        }
-        let known = vec![inside.clone(), outside.clone()];
-        let chance = Chance::of(seed);
-        let (bound, must) = ([None; BOUND], BTreeSet::new());
-        Ok(Self { inside, outside, chance, known, bound, drivers, names: 0, must })
-    }
-
-    fn name(&mut self, of: &str) -> String {
-        self.names += 1;
-        format!("{of}{}", self.names)
-    }
-
-    fn is_inside(&self, path: &Path) -> bool {
-        path.starts_with(&self.inside)
-    }
-
-    /// A change in a directory, which has to be recorded if it is protected.
-    fn touch(&mut self, folder: &Path) -> Result<()> {
-        let who = self.chance.below(2);
-        let made = folder.join(self.name("p"));
-        self.drivers[who].tell(&words!["mkdir", made, "0755"])?;
-        self.made(who, made);
-        Ok(())
-    }
-
-    fn made(&mut self, who: usize, path: PathBuf) {
-        if self.is_inside(&path) {
-            self.must.insert((self.drivers[who].pid(), path));
-        }
-    }
-
-    /// The same through a mount of the third process.
-    fn touch_bound(&mut self) -> Result<()> {
-        let place = self.chance.below(BOUND);
-        let Some(index) = self.bound[place] else { return Ok(()) };
-        let name = self.name("b");
-        let seen = self.outside.join(format!("bound-{place}")).join(&name);
-        let real = self.known[index].join(&name);
-        self.drivers[PRIVATE].tell(&words!["mkdir", seen, "0755"])?;
-        if self.is_inside(&real) {
-            // Where nothing confirms a call the name is the caller's, and nothing is left out because of it.
-            let told = if sight::of_changes() { real } else { seen };
-            self.must.insert((self.drivers[PRIVATE].pid(), told));
-        }
-        Ok(())
-    }
-
-    fn anywhere(&mut self) -> usize {
-        self.chance.below(self.known.len())
-    }
-
-    fn is_room_below(&self, folder: &Path) -> bool {
-        folder.components().count() < DEEPEST
-    }
-
-    fn step(&mut self) -> Result<()> {
-        let begin = self.must.len();
-        let moved = match self.chance.below(10) {
-            0..2 => self.grow()?,
-            2..6 => self.rename()?,
-            6 => self.exchange()?,
-            7 => self.use_again()?,
-            8 => self.bind()?,
-            _ => None,
-        };
-        // Where something changed its place first: that is where an old answer would be wrong.
-        if let Some(index) = moved {
-            let folder = self.known[index].clone();
-            self.touch(&folder)?;
-            let below: Vec<PathBuf> =
-                self.known.iter().filter(|path| path.starts_with(&folder)).cloned().collect();
-            if let Some(folder) = self.chance.one(&below).cloned() {
-                self.touch(&folder)?;
-            }
-        }
-        let folder = self.known[self.chance.below(self.known.len())].clone();
-        self.touch(&folder)?;
-        self.touch_bound()?;
-        ensure!(self.must.len() >= begin);
-        Ok(())
-    }
-
-    /// One more directory.
-    fn grow(&mut self) -> Result<Option<usize>> {
-        let above = self.anywhere();
-        let above = self.known[above].clone();
-        if self.known.len() >= MOST || !self.is_room_below(&above) {
-            return Ok(None);
-        }
-        let new = above.join(self.name("d"));
-        let who = self.chance.below(2);
-        self.drivers[who].tell(&words!["mkdir", new, "0755"])?;
-        self.made(who, new.clone());
-        self.known.push(new);
-        Ok(Some(self.known.len() - 1))
-    }
-
-    /// A directory with all below it goes elsewhere.
-    fn rename(&mut self) -> Result<Option<usize>> {
-        let (index, above) = (self.anywhere(), self.anywhere());
-        let (from, above) = (self.known[index].clone(), self.known[above].clone());
-        if index < 2 || above.starts_with(&from) || !self.is_room_below(&above) {
-            return Ok(None);
-        }
-        let to = above.join(self.name("m"));
-        let who = self.chance.below(2);
-        self.drivers[who].tell(&words!["rename", from, to])?;
-        self.moved(&from, &to);
-        Ok(Some(index))
-    }
-
-    fn moved(&mut self, from: &Path, to: &Path) {
-        for path in &mut self.known {
-            if let Ok(rest) = path.strip_prefix(from) {
-                *path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-            }
-        }
-    }
-
-    /// Two directories change places.
-    fn exchange(&mut self) -> Result<Option<usize>> {
-        let (one, other) = (self.anywhere(), self.anywhere());
-        let (a, b) = (self.known[one].clone(), self.known[other].clone());
-        if one < 2 || other < 2 || a.starts_with(&b) || b.starts_with(&a) {
-            return Ok(None);
-        }
-        let who = self.chance.below(2);
-        // RENAME_EXCHANGE
-        self.drivers[who].tell(&words!["renameat2", a, b, "2"])?;
-        let aside = PathBuf::from("/aside");
-        self.moved(&a, &aside);
-        self.moved(&b, &a);
-        self.moved(&aside, &b);
-        Ok(Some(one))
-    }
-
-    /// A mutable directory is remembered, goes, and its inode comes back as a protected one.
-    fn use_again(&mut self) -> Result<Option<usize>> {
-        let name = self.name("u");
-        let (gone, new) = (self.outside.join(&name), self.inside.join(&name));
-        let who = self.chance.below(2);
-        let inner = gone.join("inner");
-        for words in [
-            words!["mkdir", gone, "0755"].to_vec(),
-            words!["mkdir", inner, "0755"].to_vec(),
-            words!["rmdir", inner].to_vec(),
-            words!["rmdir", gone].to_vec(),
-            words!["mkdir", new, "0755"].to_vec(),
-        ] {
-            self.drivers[who].tell(&words)?;
-        }
-        self.made(who, new.clone());
-        self.touch(&new)?;
-        Ok(None)
-    }
-
-    /// The third process binds a directory where another one was, or makes the mount read-only and back.
-    fn bind(&mut self) -> Result<Option<usize>> {
-        let (place, index) = (self.chance.below(BOUND), self.anywhere());
-        let (target, source) = (self.outside.join(format!("bound-{place}")), self.known[index].clone());
-        // Of a place that holds the target it would be a mount below itself.
-        if target.starts_with(&source) {
-            return Ok(None);
-        }
-        let told = |words: &[OsString], world: &mut Self| world.drivers[PRIVATE].tell(words);
-        if self.bound[place].is_some() && self.chance.percent(30) {
-            // MS_REMOUNT | MS_BIND, with MS_RDONLY and without.
-            told(&words!["mount", "NULL", target, "NULL", "4129", "NULL"], self)?;
-            told(&words!["mount", "NULL", target, "NULL", "4128", "NULL"], self)?;
-            return Ok(None);
-        }
-        if self.bound[place].take().is_some() {
-            // MNT_DETACH
-            told(&words!["umount2", target, "2"], self)?;
-        }
-        told(&words!["mount", source, target, "NULL", "4096", "NULL"], self)?;
-        self.bound[place] = Some(index);
-        Ok(None)
-    }
-}
-
-fn run(stage: &Stage, inside: PathBuf, outside: PathBuf, seed: u64) -> Result<()> {
+/// Returns how often the policy changed.
+fn run(stage: &Stage, places: Places, seed: u64) -> Result<usize> {
     let begin = stage.begin()?;
-    let mut world = World::new(inside, outside, seed)?;
+    let mut world = World::new(stage, places, seed)?;
     for step in 0..STEPS {
         world.step().with_context(|| format!("step {step} of seed {seed}"))?;
     }
@@ -248,23 +40,29 @@ fn run(stage: &Stage, inside: PathBuf, outside: PathBuf, seed: u64) -> Result<()
     ensure!(world.must.len() > STEPS / 2, "only {} changes were in the protected place", world.must.len());
     let missing = missing::none(&format!("of {} changes of seed {seed}", world.must.len()), missing);
     stage.or_lost(begin, missing)?;
-    world.drivers.into_iter().try_for_each(Driver::end)
+    let reloads = world.reloads;
+    world.end()?;
+    Ok(reloads)
 }
 
 #[test]
 fn no_change_is_lost_wherever_directories_move() -> Result<()> {
     on_stage(SUITE, |stage| {
-        for (number, (_, folder)) in stage.grounds().into_iter().enumerate() {
-            // Beside the protected directory, so that renames stay on one file system.
-            let beside = folder.parent().context("no place beside it")?;
+        for (_, folder) in stage.grounds() {
             for seed in SEEDS {
-                let (inside, outside) =
-                    (folder.join(format!("seed-{seed}")), beside.join(format!("mutable-{number}-{seed}")));
-                std::fs::create_dir(&inside)?;
-                std::fs::create_dir(&outside)?;
-                run(stage, inside, outside, seed)?;
+                run(stage, Places::make(folder, &format!("seed-{seed}"), false)?, seed)?;
             }
         }
         Ok(())
     })
+}
+
+#[test]
+fn no_change_is_lost_when_the_policy_changes_while_directories_move() -> Result<()> {
+    let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("policies"))? else { return Ok(()) };
+    for ((_, folder), seed) in stage.grounds().into_iter().zip(RELOADED) {
+        let reloads = run(&stage, Places::make(folder, &format!("seed-{seed}"), true)?, seed)?;
+        ensure!(reloads >= LEAST_RELOADS, "the policy changed only {reloads} times");
+    }
+    stage.finish()
 }

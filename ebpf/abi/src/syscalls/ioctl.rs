@@ -42,6 +42,19 @@ commands! {
     0xc028_660f "EXT4_IOC_MOVE_EXT",
     0x4028_5881 "XFS_IOC_EXCHANGE_RANGE",
     0xc0c0_586d "XFS_IOC_SWAPEXT",
+    0x4058_5883 "XFS_IOC_COMMIT_RANGE",
+    0x0000_f501 "F2FS_IOC_START_ATOMIC_WRITE",
+    0x0000_f502 "F2FS_IOC_COMMIT_ATOMIC_WRITE",
+    0x0000_f503 "F2FS_IOC_START_VOLATILE_WRITE",
+    0x0000_f505 "F2FS_IOC_ABORT_ATOMIC_WRITE",
+    0xc020_f509 "F2FS_IOC_MOVE_RANGE",
+    0x4004_f50d "F2FS_IOC_SET_PIN_FILE",
+    0x8008_f512 "F2FS_IOC_RELEASE_COMPRESS_BLOCKS",
+    0x8008_f513 "F2FS_IOC_RESERVE_COMPRESS_BLOCKS",
+    0x4018_f514 "F2FS_IOC_SEC_TRIM_FILE",
+    0x4002_f516 "F2FS_IOC_SET_COMPRESS_OPTION",
+    0x0000_f517 "F2FS_IOC_DECOMPRESS_FILE",
+    0x0000_f518 "F2FS_IOC_COMPRESS_FILE",
     0x4080_6685 "FS_IOC_ENABLE_VERITY",
     0x0000_125d "BLKROSET",
     0x0000_1269 "BLKPG",
@@ -113,6 +126,10 @@ commands! {
     0x4008_6610 "EXT4_IOC_RESIZE_FS",
     0x4004_6607 "EXT4_IOC32_GROUP_EXTEND",
     0x4024_6608 "EXT4_IOC32_GROUP_ADD",
+    0x4008_662c "EXT4_IOC_SETFSUUID",
+    0x40e8_662e "EXT4_IOC_SET_TUNE_SB_PARAM",
+    0x4008_f50a "F2FS_IOC_FLUSH_DEVICE",
+    0x4008_f510 "F2FS_IOC_RESIZE_FS",
     0x4010_586e "XFS_IOC_FSGROWFSDATA",
     0x400c_586e "XFS_IOC_FSGROWFSDATA_32",
     0x4010_5870 "XFS_IOC_FSGROWFSRT",
@@ -142,7 +159,7 @@ pub const fn sets_flags(command: u32) -> bool {
 pub const fn changes(command: u32) -> bool {
     // Most commands are of terminals and sockets: one comparison each tells them apart.
     match (command >> 8) & 0xff {
-        0x03 | 0x09 | 0x12 | 0x22 | 0x4c | 0x4e | 0x58 | 0x66 | 0x94 | 0xab | 0xb3 | 0xfd => {
+        0x03 | 0x09 | 0x12 | 0x22 | 0x4c | 0x4e | 0x58 | 0x66 | 0x94 | 0xab | 0xb3 | 0xf5 | 0xfd => {
             is_of_file(meant(command)) || is_whole(command)
         }
         _ => false,

@@ -2,10 +2,12 @@
 //! below it that is written, and on btrfs another device than its file system. What lies beside it on the same mount is
 //! not protected.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod mounted;
+mod requests;
 
-use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
 use graven_tests::actor::Actor;
 use graven_tests::place::Place;
 use graven_tests::record::{Expected, Record, activity};
@@ -13,33 +15,16 @@ use graven_tests::scene::Scene;
 use graven_tests::spooled::Tally;
 use graven_tests::stage::Stage;
 use graven_tests::{missing, sight, skip, words};
-use rustix::io::Errno;
+
+use mounted::{
+    DEEP, Mounted, btrfs, lacks, overlay, overlay_in_memory, overlay_over_an_image, overlay_over_memory,
+};
 
 const SUITE: &str = "marks";
 
 /// Changes beside the protected place that the kernel leaves out, of eight times as many in a second: while the agent sets
 /// its marks anew, as it does when another test mounts something, none is.
 const BESIDE: u64 = 500;
-
-/// Directories of an image, below which a file lies.
-const DEEP: &str = "watched/1/2/3/4/5/6/7/8/9";
-
-/// btrfs makes none smaller than 109 MiB.
-const DISK: u64 = 128 << 20;
-
-/// A file system of a test's own, unmounted at its end; below it what it is made of.
-struct Mounted(PathBuf, Option<Box<Self>>);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Processes that are still there keep it until they end.
-        match rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH) {
-            // A test may have done so.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(error) => eprintln!("{} stays mounted: {error}", self.0.display()),
-        }
-    }
-}
 
 #[test]
 fn on_overlay_the_upper_inode_is_protected_and_not_the_layers() -> Result<()> {
@@ -84,64 +69,6 @@ fn on_btrfs_a_subvolume_is_protected_though_stat_gives_it_a_device_of_its_own() 
         protects(stage, &place.join("mount/watched"), None)?;
         ignores(stage, &place.join("mount/beside"))
     })
-}
-
-fn overlay(place: &Place) -> Result<Mounted> {
-    layered(place, |_| Ok(()))
-}
-
-fn overlay_over_an_image(place: &Place) -> Result<Mounted> {
-    layered(place, image)
-}
-
-/// The image lies on a file system of its own, as one in memory.
-fn overlay_over_memory(place: &Place) -> Result<Mounted> {
-    above(place, "lower", image)
-}
-
-/// What changes lies in memory: a live system.
-fn overlay_in_memory(place: &Place) -> Result<Mounted> {
-    above(place, "changes", |_| Ok(()))
-}
-
-/// An overlay of which this folder is a tmpfs.
-fn above(place: &Place, folder: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Mounted> {
-    let memory = mount(place, folder, &["-t", "tmpfs", "tmpfs"])?;
-    let mut overlay = layered(place, fill)?;
-    overlay.1 = Some(Box::new(memory));
-    Ok(overlay)
-}
-
-/// The lower layer has a file deeper than one call may note directories, and one that can be removed.
-fn image(lower: &Path) -> Result<()> {
-    let deep = lower.join(DEEP);
-    std::fs::create_dir_all(&deep)?;
-    std::fs::write(deep.join("file"), "from the image\n")?;
-    Ok(std::fs::write(lower.join("watched/gone"), "from the image\n")?)
-}
-
-/// The upper layer has a directory `root` that the lower one has not, so that it can be renamed.
-fn layered(place: &Place, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Mounted> {
-    let [lower, upper, work] = ["lower", "changes/upper", "changes/work"].map(|name| place.join(name));
-    [&lower, &upper, &work].into_iter().try_for_each(std::fs::create_dir_all)?;
-    std::fs::create_dir(lower.join("watched"))?;
-    std::fs::write(lower.join("watched/below"), "from the image\n")?;
-    fill(&lower)?;
-    std::fs::create_dir_all(upper.join("watched/root"))?;
-    let layers =
-        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    mount(place, "mount", &["-t", "overlay", "-o", &layers, "overlay"])
-}
-
-fn btrfs(place: &Place) -> Result<Mounted> {
-    let disk = place.join("disk");
-    std::fs::File::create(&disk)?.set_len(DISK)?;
-    run(Command::new("mkfs.btrfs").arg("-q").arg(&disk))?;
-    let text = disk.to_string_lossy();
-    let mounted = mount(place, "mount", &["-t", "btrfs", "-o", "loop", &text])?;
-    run(Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(mounted.0.join("watched")))?;
-    std::fs::write(mounted.0.join("watched/below"), "from the image\n")?;
-    Ok(mounted)
 }
 
 /// A `mount` in which `watched` is there, with the file `below`: it is protected, `more` beside it, and the rest is
@@ -298,29 +225,4 @@ fn replaces(stage: &mut Stage, place: &Place) -> Result<()> {
 
 fn actor() -> Result<Actor> {
     Actor::new(env!("CARGO_BIN_EXE_graven-actor"))
-}
-
-/// Why there can be none here.
-fn lacks(name: &str) -> Result<Option<&'static str>> {
-    if name == "btrfs" && Command::new("mkfs.btrfs").arg("--version").output().is_err() {
-        return Ok(Some("btrfs-progs is not installed"));
-    }
-    // It may be a module, which mount would load; whether that works shows in the list.
-    let _loaded = Command::new("modprobe").args(["-q", name]).status();
-    let known = std::fs::read_to_string("/proc/filesystems")?;
-    let known = known.lines().any(|line| line.split_whitespace().next_back() == Some(name));
-    Ok((!known).then_some("this kernel has no such file system"))
-}
-
-/// Mounts something at a name in the test's folder.
-fn mount(place: &Place, name: &str, what: &[&str]) -> Result<Mounted> {
-    let target = place.folder(name)?;
-    run(Command::new("mount").args(what).arg(&target))?;
-    Ok(Mounted(target, None))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
