@@ -30,6 +30,8 @@ pub enum Command {
     Observe(Observe),
     /// Say what this kernel lets the sensor see, and what it does not
     Doctor(Doctor),
+    /// Take the sensor of an agent that has ended off the kernel, with what waits in it
+    Detach(Detach),
     /// Work on policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -43,6 +45,17 @@ pub enum Command {
 /// `run`
 #[derive(Debug, Args)]
 pub struct Run {
+    /// The agent's configuration
+    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    pub config: PathBuf,
+}
+
+/// `detach`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+When the agent ends its sensor stays (`[sensor] stay` in agent.toml) and the next agent takes over. This is for a host
+that shall have no agent any more. Exit code 0: nothing is attached. 2: an agent runs.")]
+pub struct Detach {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
     pub config: PathBuf,

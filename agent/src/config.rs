@@ -54,6 +54,9 @@ pub struct Config {
     /// How the agent tries its own sensor out.
     #[serde(default)]
     pub canary: Canary,
+    /// What becomes of the sensor when the agent ends.
+    #[serde(default)]
+    pub sensor: Sensor,
 }
 
 /// `[central]`
@@ -93,6 +96,17 @@ pub struct Canary {
     /// How often, at a moment within this that nobody can foresee.
     #[serde(deserialize_with = "interval")]
     pub every: Duration,
+}
+
+/// `[sensor]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sensor {
+    /// Its programs stay on their hooks, and what happens waits in the kernel for the next agent.
+    pub stay: bool,
+    /// Where, in a BPF file system.
+    #[serde(deserialize_with = "absolute")]
+    pub pins: PathBuf,
 }
 
 /// The address of a central log.
@@ -180,6 +194,12 @@ impl Default for Ship {
 impl Default for Canary {
     fn default() -> Self {
         Self { every: Duration::from_secs(300) }
+    }
+}
+
+impl Default for Sensor {
+    fn default() -> Self {
+        Self { stay: true, pins: "/sys/fs/bpf/graven".into() }
     }
 }
 
@@ -321,18 +341,20 @@ mod tests {
         assert_eq!(config.spool, Spool { limit: 1 << 30, reserve: 256 << 20 });
         assert_eq!(config.ship.user, "graven-ship");
         assert_eq!(config.canary.every, Duration::from_secs(300));
+        assert!(config.sensor.stay && config.sensor.pins == Path::new("/sys/fs/bpf/graven"));
         assert_eq!(config.central.servers[0].to_string(), "https://central.example:7443");
     }
 
     #[test]
     fn every_documented_key_is_read() {
         let text = "state = \"/s\"\nruntime = \"/r\"\npolicy = \"/p\"\n[central]\nservers = [\"https://[::1]:1\", \
-                    \"https://b:2\"]\n[spool]\nlimit = \"2MiB\"\nreserve = \"0KiB\"\n[ship]\nuser = \"1000\"\n[canary]\nevery = \"2m\"\n";
+                    \"https://b:2\"]\n[spool]\nlimit = \"2MiB\"\nreserve = \"0KiB\"\n[ship]\nuser = \"1000\"\n[canary]\nevery = \"2m\"\n[sensor]\nstay = false\npins = \"/run/bpf/g\"\n";
         let config = parse(text).unwrap();
         assert_eq!(config.central.servers[0], Server { host: "::1".into(), port: 1 });
         assert_eq!(config.central.servers[0].to_string(), "https://[::1]:1");
         assert_eq!(config.spool, Spool { limit: 2 << 20, reserve: 0 });
         assert_eq!(config.canary.every, Duration::from_secs(120));
+        assert_eq!(config.sensor, Sensor { stay: false, pins: "/run/bpf/g".into() });
         assert_eq!((config.keys(), config.ship.user.as_str()), (PathBuf::from("/s/keys"), "1000"));
     }
 

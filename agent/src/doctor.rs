@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::canary::Canary;
-use crate::exit;
-use crate::sensor::{Hook, Sensor, Witness};
+use crate::sensor::{Hook, Sensor, Witness, refusal};
 use crate::vigil::{Heard, SILENT, sing};
+use crate::{config, exit};
 
 /// What the mode cannot see whatever the kernel: said here and in the start record.
 const UNSEEN: [&str; 15] = [
@@ -76,6 +76,8 @@ pub struct Report {
     /// Why nothing was heard.
     deaf: Option<String>,
     open: Vec<String>,
+    /// Why the programs end with the agent.
+    brief: Option<String>,
     witness: Witness,
 }
 
@@ -96,6 +98,7 @@ pub fn examine() -> Result<Report, crate::sensor::SensorError> {
         heard,
         deaf,
         open: sensor.open_maps().to_vec(),
+        brief: refusal(&config::Sensor::default().pins),
         kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
         preemption: preemption(),
         lsm: first_line("/sys/kernel/security/lsm").unwrap_or_else(|| "securityfs is not mounted".to_owned()),
@@ -160,6 +163,8 @@ impl Report {
             "hooks": hooks,
             "canary_failed": self.deaf,
             "open_maps": self.open,
+            "stays": self.brief.is_none(),
+            "stays_not": self.brief,
             "witness": self.witness.name(),
             "witnessed": self.witness.is_there(),
             "unseen": unseen(self.witness),
@@ -172,6 +177,10 @@ impl Report {
         writeln!(out, "kernel      {}", self.kernel)?;
         writeln!(out, "preemption  {}", self.preemption)?;
         writeln!(out, "lsm         {}", self.lsm)?;
+        match &self.brief {
+            None => writeln!(out, "restart     the programs can stay while no agent runs")?,
+            Some(why) => writeln!(out, "restart     leaves a moment unwatched: {why}")?,
+        }
         writeln!(out, "\nhooks")?;
         for (hook, _) in &self.hooks {
             let heard = self.heard.get(hook.name);

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => watch::run(&Config::load(&arguments.config)?)?,
+        Command::Detach(arguments) => {
+            let (runs, records) = watch::detach(&Config::load(&arguments.config)?)?;
+            println!("{runs} sensors were attached; {records} records that waited are in no log");
+        }
         Command::Observe(arguments) => observe::observe(&arguments)?,
         Command::Doctor(arguments) => {
             let report = doctor::examine()?;

@@ -40,7 +40,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     let mut sensor = Sensor::load()?;
     let mut roots = Roots::new(Vec::new(), arguments.all);
     roots.mark(&policy, &mut sensor)?;
-    let collector = collect(sensor.rings()?)?;
+    let collector = collect(sensor.rings()?, false)?;
     sensor.attach()?;
     sensor.guard(&[std::process::id()])?;
     let mut attribution = Attribution::start()?;

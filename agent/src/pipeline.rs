@@ -27,7 +27,10 @@ const PIECES: usize = 32;
 /// Bytes of records in a piece, and at most a record more: 8 MiB wait at most.
 const PIECE: usize = 256 << 10;
 
-/// Programs of the agent's own whose beginning or end may be on its way: two for each round that found something.
+/// Rounds of a stop while others go on writing: what the rings can hold, and half of that again.
+const LAST_ROUNDS: usize = 24;
+
+/// Programs of the agent's own whose beginning may be on its way: two for each round that found something.
 const EXPECTED: usize = 8;
 
 /// From bytes to verdicts.
@@ -50,7 +53,7 @@ impl<H: Host> Pipeline<H> {
         Self { attribution, policy, before: None, refusals, expected, ignored: 0, undecodable: 0 }
     }
 
-    /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins and ends is counted
+    /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins is counted
     /// and no record.
     pub fn expect(&mut self, pid: u32) {
         self.expected.truncate(EXPECTED - 1);
@@ -63,9 +66,7 @@ impl<H: Host> Pipeline<H> {
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
         let mut judged = judge(self.policy_at(attributed.at), attributed);
         if let Some(place) = self.expected.iter().position(|pid| is_by_own_child(&judged, *pid)) {
-            if is_end_of_child(&judged) {
-                self.expected.remove(place);
-            }
+            self.expected.remove(place);
             judged.record.verdict = Some(policy::expected());
         }
         self.remember(&judged);
@@ -169,21 +170,14 @@ fn is_of_a_place(judged: &Judged) -> bool {
     judged.record.verdict.as_ref().is_some_and(|verdict| !verdict.rule.is_empty())
 }
 
-/// Does a program begin in this process, which this one has started, or does this one hear of its end?
+/// Does a program begin in this process, which this one has started?
 fn is_by_own_child(judged: &Judged, pid: u32) -> bool {
     let pid_of = |process: &Process| process.id.as_ref().map(|id| id.pid);
     let subject = judged.record.subject.as_ref();
     let its = subject.and_then(|subject| subject.process.as_ref()).and_then(pid_of);
     let parent = subject.and_then(|subject| subject.ancestors.first()).and_then(pid_of);
-    let expected = matches!(judged.record.event, Some(Event::Exec(_))) || is_end_of_child(judged);
-    expected && its == Some(pid) && parent == Some(std::process::id())
-}
-
-/// SIGCHLD, which a process that ends sends to the one that started it.
-fn is_end_of_child(judged: &Judged) -> bool {
-    const SIGCHLD: u32 = 17;
-    let Some(Event::Tamper(tamper)) = &judged.record.event else { return false };
-    tamper.operation == "signal" && tamper.number == SIGCHLD && tamper.target == std::process::id()
+    let begins = matches!(judged.record.event, Some(Event::Exec(_)));
+    begins && its == Some(pid) && parent == Some(std::process::id())
 }
 
 /// Did the policy say that this is not worth a record?
@@ -216,20 +210,20 @@ pub struct Collector {
     stop: Arc<AtomicBool>,
 }
 
-/// Starts it.
-pub fn collect(drain: Drain) -> std::io::Result<Collector> {
+/// Starts it. `stays`: more may be written while the last of it is read, which is left.
+pub fn collect(drain: Drain, stays: bool) -> std::io::Result<Collector> {
     let (outgoing, incoming) = sync_channel(PIECES);
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, stopping) = (outgoing.clone(), Arc::clone(&stop));
     thread::Builder::new().name("rings".to_owned()).spawn(move || {
         let done = Done(sender);
-        read_until(drain, &stopping, &done.0);
+        read_until(drain, &stopping, stays, &done.0);
     })?;
     Ok(Collector { incoming, outgoing, stop })
 }
 
 impl Collector {
-    /// After the sensor was detached: reads what is left and ends. The receiver then has everything, up to
+    /// After the sensor was detached, or left on its hooks: reads what is there and ends. The receiver then has everything, up to
     /// [`Collected::Done`]; it is not closed, for others may hold a sender.
     pub fn finish(self) -> Receiver<Collected> {
         self.stop.store(true, Ordering::Release);
@@ -248,7 +242,7 @@ impl Drop for Done {
 }
 
 /// A receiver that is gone has stopped caring: then the thread ends too.
-fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
+fn read_until(mut drain: Drain, stop: &AtomicBool, stays: bool, to: &SyncSender<Collected>) {
     let mut merge = Merge::default();
     while !stop.load(Ordering::Acquire) {
         match drain.round() {
@@ -260,10 +254,10 @@ fn read_until(mut drain: Drain, stop: &AtomicBool, to: &SyncSender<Collected>) {
             Err(error) => return drop(to.send(Collected::Failed(error))),
         }
     }
-    loop {
+    for round in 1.. {
         let rest = drain.take();
-        let empty = rest.is_empty();
-        if !send(merge.add(rest), to) || empty {
+        let is_last = rest.is_empty() || (stays && (!drain.is_behind() || round == LAST_ROUNDS));
+        if !send(merge.add(rest), to) || is_last {
             break;
         }
     }

@@ -1,9 +1,12 @@
 //! What the kernel offers only through raw pointers. The one file of the agent where `unsafe` may stand.
 #![expect(unsafe_code, reason = "each call below has no safe form; each says why it holds")]
 
+use std::ffi::{CString, c_int, c_long};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::io_uring::{
@@ -62,17 +65,45 @@ pub(crate) fn give_back_memory() {
 
 /// From here on only programs change the map (BPF_MAP_FREEZE, bpf(2)).
 pub(crate) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    const BPF_MAP_FREEZE: c_int = 22;
+    // SAFETY: it takes a descriptor and no address.
+    unsafe { bpf(BPF_MAP_FREEZE, &[word(map)]) }.map(drop)
+}
+
+/// Keeps the link with this number at a path in a BPF file system (BPF_LINK_GET_FD_BY_ID and BPF_OBJ_PIN, bpf(2)): whoever holds
+/// it goes on holding it, whatever comes of that.
+pub(crate) fn keep_link(id: u32, path: &Path) -> io::Result<()> {
+    const BPF_OBJ_PIN: c_int = 6;
+    const BPF_LINK_GET_FD_BY_ID: c_int = 30;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: it takes a number and no address.
+    let link = unsafe { bpf(BPF_LINK_GET_FD_BY_ID, &[id.into()]) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    // SAFETY: the path is a string that ends with a zero and lives until the call has read it.
+    unsafe { bpf(BPF_OBJ_PIN, &[path.as_ptr() as u64, word(link.as_fd())]) }.map(drop)
+}
+
+/// A descriptor as the kernel takes it in `union bpf_attr`.
+fn word(descriptor: BorrowedFd<'_>) -> u64 {
+    descriptor.as_raw_fd().unsigned_abs().into()
+}
+
+/// bpf(2) with the beginning of `union bpf_attr`: the rest is zero (bpf_check_uarg_tail_zero).
+///
+/// # Safety
+/// What of the attributes is an address to the command is one of memory that the command may use.
+unsafe fn bpf(command: c_int, attributes: &[u64]) -> io::Result<c_int> {
     unsafe extern "C" {
-        fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+        fn syscall(number: c_long, ...) -> c_long;
     }
     #[cfg(target_arch = "x86_64")]
-    const SYS_BPF: std::ffi::c_long = 321;
-    const BPF_MAP_FREEZE: std::ffi::c_int = 22;
-    // The beginning of `union bpf_attr`: the rest is zero (bpf_check_uarg_tail_zero).
-    let attributes = [map.as_raw_fd()];
-    // SAFETY: the kernel reads as many bytes as it is told, which are the array's, and keeps no pointer to them.
-    match unsafe { syscall(SYS_BPF, BPF_MAP_FREEZE, attributes.as_ptr(), size_of_val(&attributes)) } {
-        0 => Ok(()),
+    const SYS_BPF: c_long = 321;
+    // SAFETY: the kernel reads as many bytes as it is told, which are the slice's, and keeps no pointer to them; what they
+    // hold the caller answers for.
+    let answer = unsafe { syscall(SYS_BPF, command, attributes.as_ptr(), size_of_val(attributes)) };
+    match c_int::try_from(answer) {
+        Ok(answer) if answer >= 0 => Ok(answer),
         _ => Err(io::Error::last_os_error()),
     }
 }

@@ -73,6 +73,10 @@ impl Agent {
             writeln!(text, "{key} = \"{}\"", self.folder.join(name).display())?;
         }
         writeln!(text, "[central]\nservers = [\"{server}\"]\n[ship]\nuser = \"65534\"\n{more}")?;
+        // One that stays is the test's own to take away.
+        if !more.contains("[sensor]") {
+            text += "\n[sensor]\nstay = false\n";
+        }
         Ok(std::fs::write(self.config(), text)?)
     }
 

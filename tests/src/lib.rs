@@ -31,6 +31,7 @@ pub mod shared;
 pub mod skip;
 
 pub mod ring;
+pub mod kept;
 pub mod layout;
 
 pub mod histogram;

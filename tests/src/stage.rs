@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::agent::{self, Agent};
 use crate::central::Central;
+use crate::kept::Kept;
 use crate::missing::{self, Missing};
 use crate::moment::{Begin, Moment};
 use crate::place::{Ground, Place};
@@ -32,6 +33,8 @@ pub struct Stage {
     fences: AtomicU64,
     /// Runs that were skipped and have excused something, by their number in the log.
     excuses: Mutex<BTreeSet<u64>>,
+    /// And the folder that it is mounted at.
+    kept: Option<(Kept, Place)>,
     place: Place,
 }
 
@@ -46,6 +49,22 @@ const ANOTHER: Duration = Duration::from_secs(15);
 const MEMORY: &str = "/dev/shm";
 
 impl Stage {
+    /// One whose sensor stays when the agent ends, in a BPF file system of its own.
+    pub fn staying(name: &str, configuration: &str) -> Result<Self> {
+        let mut place = Place::new(&format!("{name}-bpf"))?;
+        let kept = Kept::at(place.path())?;
+        let pins = format!("{configuration}[sensor]\nstay = true\npins = \"{}\"\n", kept.root().display());
+        let mut stage = Self::configured(name, &pins)?;
+        place.done();
+        stage.kept = Some((kept, place));
+        Ok(stage)
+    }
+
+    /// Where its sensor is kept.
+    pub fn kept(&self) -> Result<&Kept> {
+        self.kept.as_ref().map(|(kept, _)| kept).context("it does not stay")
+    }
+
     /// Starts both. The directory `watched` is protected, and one in memory where there is a tmpfs; everything
     /// else is mutable.
     pub fn start(name: &str) -> Result<Self> {
@@ -99,7 +118,7 @@ impl Stage {
         let agent = Agent::prepare(&place.join("agent"), &central.url(), &policy)?;
         agent.configure(&central.url(), configuration)?;
         let (fences, excuses) = (AtomicU64::new(0), Mutex::default());
-        let mut stage = Self { central, agent, watched, memory, fences, excuses, place };
+        let mut stage = Self { central, agent, watched, memory, fences, excuses, kept: None, place };
         stage.agent.enrol(&stage.central)?;
         stage.agent.run()?;
         Ok(stage)

@@ -27,7 +27,7 @@ fn attack(test: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     on_stage_by(
         SUITE,
-        |name| Stage::configured(name, OFTEN),
+        |name| Stage::staying(name, OFTEN),
         |stage| {
             test(stage)?;
             // Whatever was done, changes are recorded again.
@@ -226,7 +226,8 @@ fn an_agent_that_is_stopped_says_so_when_it_runs_again_and_has_what_happened_mea
 }
 
 /// Which maps user space may write: the agent does, or reads rings.
-const WRITTEN: [&str; 8] = ["MARKS", "MARKED", "OWN", "WITNESS", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
+const WRITTEN: [&str; 9] =
+    ["MARKS", "MARKED", "OWN", "WITNESS", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
 
 #[test]
 fn what_only_programs_write_nobody_else_can_write() -> Result<()> {

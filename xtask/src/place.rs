@@ -139,7 +139,8 @@ impl Place {
         format!(
             "# Written by `cargo xtask up` at each start.\n\
              state   = {state}\nruntime = {runtime}\npolicy  = {policy}\n\n\
-             [central]\nservers = [{}]\n",
+             [central]\nservers = [{}]\n\n\
+             # Nothing is left running when it ends.\n[sensor]\nstay = false\n",
             toml::Value::from(server)
         )
     }

@@ -53,6 +53,11 @@ impl Queue {
         self.waiting.front().map(|first| if full { 0 } else { first.since.saturating_add(MAX_WAIT) })
     }
 
+    /// When the first of them came, boot ns.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.waiting.front().map(|first| first.since)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

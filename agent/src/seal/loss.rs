@@ -56,7 +56,12 @@ impl Pending {
 
     /// When it must be said, boot ns.
     pub(super) fn due(&self) -> Option<u64> {
-        self.lines.iter().map(|l| l.since).min().map(|since| since.saturating_add(INTERVAL))
+        self.oldest().map(|since| since.saturating_add(INTERVAL))
+    }
+
+    /// When the first was counted, boot ns.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.lines.iter().map(|l| l.since).min()
     }
 
     pub(super) fn counts(&self) -> Losses {
@@ -96,7 +101,7 @@ fn place(kind: LossKind) -> &'static str {
         LossKind::Undecodable => "the sensor's bytes were not readable",
         LossKind::Spool => "the spool could not keep them",
         LossKind::State => "a map of the sensor was full",
-        LossKind::Queue => "a queue of the agent was full",
+        LossKind::Queue => "a queue of the agent was full, or it ended before they were on disk",
     }
 }
 

@@ -172,6 +172,12 @@ impl Sealer {
         waiting.into_iter().flatten().min()
     }
 
+    /// When the oldest that is in no frame yet came, boot ns; `None` = nothing waits.
+    pub fn oldest(&self) -> Option<u64> {
+        let waiting = [self.protected.queue.oldest(), self.activity.queue.oldest(), self.losses.oldest()];
+        waiting.into_iter().flatten().min()
+    }
+
     fn losses_due(&self) -> Option<u64> {
         self.losses.due().map(|at| at.max(self.hold))
     }

@@ -2,22 +2,27 @@
 //! then on lets only programs write them. Who gets a descriptor of such a map cannot slip in by bpf(2) a verdict that says
 //! "mutable" of a protected directory. A program of theirs could; that it is loaded is a `bpf` record.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use aya::Ebpf;
-use aya::maps::Map;
+use aya::maps::{Map, MapData};
 
 use crate::sys;
 
 /// Those that are written from here, and the rings, whose readers move their positions. What the agent writes there is
 /// compared with what is there, see `Sensor::mend_maps`.
-const WRITTEN: [&str; 8] = ["MARKS", "MARKED", "OWN", "WITNESS", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
+const WRITTEN: [&str; 9] =
+    ["MARKS", "MARKED", "OWN", "WITNESS", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
 
 /// Freezes all others: those that the kernel did not.
 pub(super) fn freeze(ebpf: &Ebpf) -> Vec<String> {
     let others = ebpf.maps().filter(|(name, _)| !WRITTEN.contains(name) && !name.starts_with(GLOBALS));
     let open = others.filter_map(|(name, map)| {
-        let error = sys::freeze(descriptor(map)?).err()?;
+        let error = match map {
+            // Its reader moves its position.
+            Map::RingBuf(_) => return None,
+            map => sys::freeze(data(map)?.fd().as_fd()).err()?,
+        };
         tracing::warn!("the map {name} is not frozen, others with the rights can change it: {error}");
         Some(name.to_owned())
     });
@@ -28,11 +33,13 @@ pub(super) fn freeze(ebpf: &Ebpf) -> Vec<String> {
 const GLOBALS: &str = ".";
 
 /// Of the kinds that the sensor has.
-fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+pub(super) fn data(map: &Map) -> Option<&MapData> {
     match map {
-        Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) | Map::PerCpuArray(map) => {
-            Some(map.fd().as_fd())
-        }
+        Map::Array(map)
+        | Map::HashMap(map)
+        | Map::LruHashMap(map)
+        | Map::PerCpuArray(map)
+        | Map::RingBuf(map) => Some(map),
         _ => None,
     }
 }

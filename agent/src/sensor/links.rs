@@ -3,13 +3,26 @@
 //! A link is a descriptor of this process and ends with it: who holds the process by ptrace(2) can close it, and another
 //! file may have its number then, which must not be closed in its stead.
 
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use aya::Ebpf;
-use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FEntry, FExit, ProgramError, TracePoint};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{
+    BtfTracePoint, FEntry, FExit, ProgramError, ProgramFd, TracePoint, loaded_links, loaded_programs,
+};
 
 use super::SensorError;
 use super::attach::{program, program_error};
+use super::pins::kept;
+use super::runs;
 use super::wanted::On;
+use crate::sys;
+
+/// How the names of links begin where they are kept; the kernel allows no dot in them.
+pub(super) const LINK: &str = "link-";
 
 /// One hook's.
 pub(super) struct Link {
@@ -20,6 +33,16 @@ pub(super) struct Link {
     on: On,
     /// Let go in this order; none = it is off.
     parts: Vec<Part>,
+    /// The folder in which they are kept beyond this process's end.
+    folder: Option<PathBuf>,
+}
+
+/// Programs of one hook: at the beginning of a function and at its end.
+const MOST: usize = 2;
+
+/// Where a link is kept.
+fn path(folder: &Path, hook: &str, index: usize) -> PathBuf {
+    folder.join(format!("{LINK}{hook}-{index}"))
 }
 
 /// One program's.
@@ -37,7 +60,7 @@ impl Link {
         program: &'static str,
         on: On,
     ) -> Result<Self, SensorError> {
-        Ok(Self { hook, program, on, parts: parts(ebpf, program, on)? })
+        Ok(Self { hook, program, on, parts: parts(ebpf, program, on)?, folder: None })
     }
 
     /// Does it still keep its programs on the hook, as far as this process's descriptors go?
@@ -45,16 +68,64 @@ impl Link {
         !self.parts.is_empty() && self.parts.iter().all(Part::is_held)
     }
 
-    /// Takes the programs off.
-    pub(super) fn release(&mut self) {
-        self.parts.clear();
+    /// Keeps the programs on the hook beyond this process's end, those that are not kept yet.
+    pub(super) fn keep(&mut self, folder: &Path) -> Result<(), SensorError> {
+        self.folder = Some(folder.to_owned());
+        let hook = self.hook;
+        let mut parts = self.parts.iter().zip(0..).map(|(part, index)| (part, path(folder, hook, index)));
+        parts.try_for_each(|(part, path)| if part.is_kept(&path) { Ok(()) } else { part.keep(&path) })
     }
 
-    /// Puts them on again.
+    /// How many of them should be kept and are not.
+    pub(super) fn unkept(&self) -> usize {
+        let Some(folder) = &self.folder else { return 0 };
+        let missing = |(index, part): &(usize, &Part)| !part.is_kept(&path(folder, self.hook, *index));
+        self.parts.iter().enumerate().filter(missing).count()
+    }
+
+    /// They end with this process: what was kept of them is removed by others.
+    pub(super) fn keep_no_more(&mut self) {
+        self.folder = None;
+    }
+
+    /// Takes the programs off.
+    pub(super) fn release(&mut self) {
+        let ids: Vec<u32> = self.parts.iter().filter_map(|part| part.id).collect();
+        self.parts.clear();
+        let Some(folder) = &self.folder else { return };
+        for index in 0..MOST {
+            // One that is not there was not kept, or somebody has removed it.
+            let _removed = std::fs::remove_file(path(folder, self.hook, index));
+        }
+        // The kernel takes them off a while later; until then the same program cannot be attached again, or runs twice.
+        await_end(&ids);
+    }
+
+    /// Puts them on again. A program that is kept is still on its hook, whoever closed this process's descriptor.
     pub(super) fn renew(&mut self, ebpf: &mut Ebpf) -> Result<(), SensorError> {
+        let (folder, hook) = (self.folder.clone(), self.hook);
+        if let Some(folder) = &folder {
+            let mut parts = self.parts.iter_mut().zip(0..);
+            parts.by_ref().for_each(|(part, index)| part.hold_again(&path(folder, hook, index)));
+        }
+        if self.is_held() {
+            return Ok(());
+        }
         self.release();
         self.parts = parts(ebpf, self.program, self.on)?;
-        Ok(())
+        folder.map_or(Ok(()), |folder| self.keep(&folder))
+    }
+}
+
+/// For so long the kernel may go on with programs that were taken off: several grace periods.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// Waits until none of these links is there, or for [`ENDING`].
+pub(super) fn await_end(ids: &[u32]) {
+    let begin = Instant::now();
+    let are_there = || loaded_links().flatten().any(|link| ids.contains(&link.id()));
+    while !ids.is_empty() && begin.elapsed() < ENDING && are_there() {
+        sleep(Duration::from_millis(5));
     }
 }
 
@@ -62,6 +133,29 @@ impl Part {
     fn new(link: FdLink) -> Self {
         let id = link.info().ok().map(|info| info.id());
         Self { link: Some(link), id }
+    }
+
+    /// What cannot be kept is held all the same.
+    fn keep(&self, path: &Path) -> Result<(), SensorError> {
+        let id = self.id.ok_or_else(|| kept(path, "the kernel gives the link no number"))?;
+        // Something else may stand there.
+        let _removed = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+        sys::keep_link(id, path).map_err(|error| kept(path, error))
+    }
+
+    fn is_kept(&self, path: &Path) -> bool {
+        self.id.is_some() && kept_id(path) == self.id
+    }
+
+    /// Holds what is kept at a path, if that is the same link.
+    fn hold_again(&mut self, path: &Path) {
+        if !self.is_held()
+            && self.is_kept(path)
+            && let Ok(link) = PinnedLink::from_pin(path)
+        {
+            // The number that it had is another file's, or nobody's.
+            std::mem::forget(self.link.replace(link.into()));
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -116,4 +210,36 @@ fn end(ebpf: &mut Ebpf, name: &'static str) -> Result<Vec<Part>, SensorError> {
 
 fn part(name: &'static str, link: Result<FdLink, ProgramError>) -> Result<Vec<Part>, SensorError> {
     link.map(|link| vec![Part::new(link)]).map_err(|source| program_error(name, source))
+}
+
+/// A program that an earlier run has left on its hook.
+pub(super) struct Program(ProgramFd);
+
+impl Program {
+    /// How often the kernel skipped it; 0 where it does not say.
+    pub(super) fn skipped(&self) -> u64 {
+        runs::text(self.0.as_fd().as_raw_fd()).map_or(0, |text| runs::skipped(&text))
+    }
+}
+
+/// The kernel's number of the link that is kept at a path.
+fn kept_id(path: &Path) -> Option<u32> {
+    Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.id())
+}
+
+/// The kernel's numbers of the links in a folder.
+pub(super) fn ids(folder: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(LINK)));
+    links.filter_map(|entry| kept_id(&entry.path())).collect()
+}
+
+/// Those of the links in a folder. One that cannot be asked for says nothing.
+pub(super) fn programs(folder: &Path) -> Vec<Program> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(LINK)));
+    let of = |path: PathBuf| Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.program_id());
+    let wanted: Vec<u32> = links.filter_map(|entry| of(entry.path())).collect();
+    let loaded = loaded_programs().flatten().filter(|program| wanted.contains(&program.id()));
+    loaded.filter_map(|program| program.fd().ok()).map(Program).collect()
 }

@@ -17,6 +17,9 @@ mod marks;
 mod rings;
 mod merge;
 mod overflow;
+mod pins;
+mod stay;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,8 +36,10 @@ pub use attach::Hook;
 pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
+pub use pins::{Counted, Inherited, Left, Pins, refusal};
 pub use rings::{Drain, Drained};
 pub use runs::Runs;
+pub use twins::Twins;
 
 /// The programs, as `cargo xtask build` left them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR"));
@@ -48,6 +53,13 @@ pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// One record as it lay in a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(pub bytes::Bytes);
+
+impl Raw {
+    /// CLOCK_BOOTTIME of what happened, ns; 0 when it is too short to say.
+    pub fn time(&self) -> u64 {
+        time(&self.0)
+    }
+}
 
 /// How many rings there are.
 const RINGS: usize = 3;
@@ -138,6 +150,15 @@ pub enum SensorError {
     /// Nobody counts how often programs run.
     #[error("the kernel does not count how often programs run (BPF_ENABLE_STATS, since 5.8)")]
     Count(#[source] std::io::Error),
+    /// What is to outlive the agent, or has outlived it, cannot be kept or read.
+    #[error("what is kept of the sensor at {path} cannot be used")]
+    Keep {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The rings cannot be waited for.
     #[error("the rings cannot be read")]
     Rings(#[source] std::io::Error),
@@ -207,7 +228,7 @@ impl Mended {
     }
 }
 
-/// The loaded sensor. Dropping it detaches everything.
+/// The loaded sensor. Dropping it detaches everything, unless this process is about to die or was told to leave it.
 pub struct Sensor {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
@@ -218,6 +239,14 @@ pub struct Sensor {
     uncast: Option<String>,
     /// Maps that user space can change though nobody of it should.
     open: Vec<String>,
+    /// The kernel's numbers of the maps that outlive the agent.
+    lasting: Vec<(&'static str, u32)>,
+    /// Where they are kept, with the links.
+    kept: Option<PathBuf>,
+    told: Array<MapData, u64>,
+    /// What was written there last.
+    on_disk: Counted,
+    from: u64,
     own: Array<MapData, u32>,
     guarded: Vec<u32>,
     /// One number: something tells of writes.
@@ -234,6 +263,8 @@ impl Sensor {
     pub fn load() -> Result<Self, SensorError> {
         let attach::Loaded { mut ebpf, witnessed, functions, kernel, uncast, .. } = attach::load()?;
         let open = frozen::freeze(&ebpf);
+        let lasting = stay::lasting(&ebpf)?;
+        let told = Array::try_from(take(&mut ebpf, "TOLD")?).map_err(|source| map_error("TOLD", source))?;
         let log = EbpfLogger::init(&mut ebpf).map_err(|_| SensorError::Missing("log"))?;
         let (counters, sequences) = (numbers(&mut ebpf, "COUNTERS")?, numbers(&mut ebpf, "SEQUENCES")?);
         let table: HashMap<MapData, u64, [u8; 16]> =
@@ -253,6 +284,11 @@ impl Sensor {
             functions,
             uncast,
             open,
+            lasting,
+            kept: None,
+            told,
+            on_disk: Counted::default(),
+            from: 0,
             own,
             guarded: Vec::new(),
             witnesses,
@@ -351,7 +387,8 @@ impl Sensor {
         &mut self,
         hooks: &BTreeSet<&'static str>,
     ) -> BTreeMap<&'static str, Result<(), String>> {
-        for link in self.links.iter_mut().filter(|link| hooks.contains(link.hook)) {
+        // One that is off already may only have to be held again.
+        for link in self.links.iter_mut().filter(|link| hooks.contains(link.hook) && link.is_held()) {
             link.release();
         }
         let (functions, others): (BTreeSet<_>, BTreeSet<_>) =
@@ -432,6 +469,7 @@ impl Sensor {
             let change = "what says that the kernel tells of writes was altered".to_owned();
             mended.push(Mended { map: "WITNESS", change, written });
         }
+        mended.extend(self.mend_kept());
         mended
     }
 
@@ -443,7 +481,12 @@ impl Sensor {
     /// Takes everything off its hooks. What lies in the rings stays to be read, the counters too.
     pub fn detach(&mut self) {
         // Last attached first: what notes a change goes before what uses the note up.
-        while self.links.pop().is_some() {}
+        while let Some(mut link) = self.links.pop() {
+            link.release();
+        }
+        if let Some(folder) = self.kept.take() {
+            stay::forget(&folder);
+        }
     }
 
     /// What hangs on what.

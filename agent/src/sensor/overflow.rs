@@ -3,7 +3,7 @@
 //! The sensor adds to the rows of the current second; those of earlier ones are complete and are taken out here.
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData, MapError};
 use graven_abi::overflow::{Key, Row, SECOND};
 use zerocopy::FromBytes;
 
@@ -33,7 +33,11 @@ pub(super) struct Overflows {
 
 impl Overflows {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SensorError> {
-        let map = take(ebpf, "OVERFLOW")?;
+        Self::over(take(ebpf, "OVERFLOW")?)
+    }
+
+    /// Of a map that is there.
+    pub(super) fn over(map: Map) -> Result<Self, SensorError> {
         let table = HashMap::try_from(map).map_err(|source| map_error("OVERFLOW", source))?;
         Ok(Self { table, left: 0, complete: false })
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use bytes::Bytes;
 use rustix::event::{Timespec, epoll};
 
@@ -51,12 +51,18 @@ pub struct Drained {
 
 impl Drain {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SensorError> {
-        let mut ring = |name| {
-            let map = RingBuf::try_from(take(ebpf, name)?).map_err(|source| map_error(name, source))?;
+        let [life, protected, activity] = NAMES;
+        Self::over([take(ebpf, life)?, take(ebpf, protected)?, take(ebpf, activity)?])
+    }
+
+    /// Of maps that are there, in ring order.
+    pub(super) fn over(maps: [Map; RINGS]) -> Result<Self, SensorError> {
+        let ring = |name, map| {
+            let map = RingBuf::try_from(map).map_err(|source| map_error(name, source))?;
             Ok(Ring { map, size: 0 })
         };
-        let [life, protected, activity] = NAMES;
-        let rings = [ring(life)?, ring(protected)?, ring(activity)?];
+        let ([life, protected, activity], [first, second, third]) = (NAMES, maps);
+        let rings = [ring(life, first)?, ring(protected, second)?, ring(activity, third)?];
         let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;
         Ok(Self { rings, wakes, pause: BUSY, more: false })
     }
@@ -80,6 +86,11 @@ impl Drain {
         }
     }
 
+    /// Was something left behind by the last round?
+    pub fn is_behind(&self) -> bool {
+        self.more
+    }
+
     /// Copies what a round takes, without waiting.
     pub fn take(&mut self) -> Drained {
         let mut until = boot_time();
@@ -98,6 +109,11 @@ impl Drain {
 }
 
 impl Drained {
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().flatten().map(|raw| raw.0.len()).sum()
+    }
+
     /// Was there nothing?
     pub fn is_empty(&self) -> bool {
         self.records.iter().all(Vec::is_empty)

@@ -1,6 +1,6 @@
 //! How often each program ran, and how often the kernel skipped it: bpf_prog_show_fdinfo.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 use aya::programs::{Program, ProgramFd};
@@ -25,9 +25,9 @@ pub struct Runs {
 pub(super) fn runs(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<Runs> {
     let of = |hook: &Hook, program: &'static str| {
         let fd = fd(ebpf.program(program)?)?.as_fd().as_raw_fd();
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        let (ran, skipped) = (number(&text, "run_cnt:"), number(&text, "recursion_misses:"));
-        Some(Runs { hook: hook.name, program, ran: ran?, skipped: skipped.unwrap_or(0) })
+        let text = text(fd)?;
+        let ran = number(&text, "run_cnt:")?;
+        Some(Runs { hook: hook.name, program, ran, skipped: skipped(&text) })
     };
     let attached = hooks.iter().filter(|hook| hook.refused.is_none());
     attached.flat_map(|hook| programs_of(hook).filter_map(move |program| of(hook, program))).collect()
@@ -52,6 +52,16 @@ pub(super) fn fd(program: &Program) -> Option<&ProgramFd> {
         Program::FExit(program) => program.fd().ok(),
         _ => None,
     }
+}
+
+/// What the kernel says of a program.
+pub(super) fn text(descriptor: RawFd) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()
+}
+
+/// In that: see [`Runs::skipped`].
+pub(super) fn skipped(text: &str) -> u64 {
+    number(text, "recursion_misses:").unwrap_or(0)
 }
 
 fn number(text: &str, key: &str) -> Option<u64> {

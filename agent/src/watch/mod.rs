@@ -2,12 +2,14 @@
 //!
 //! In: the configuration. Out: synced frames, which `ship` takes from the spool. Always: the hooks are attached
 //! before the process table is seeded, so that no process is missed between; a loss that any stage counts
-//! is a signed record within a second or so; SIGTERM detaches, reads the rings to their end and syncs
-//! before it ends. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
+//! is a signed record within a second or so; SIGTERM reads the rings to their end and syncs before it ends, and leaves the
+//! sensor to the next run if it is to stay. Never: waits for the network. It fails at the start, with a remedy; later it goes on with
 //! what is left and says so.
 
 mod start;
 mod reload;
+mod safe;
+mod succession;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -27,12 +29,15 @@ use crate::pipeline::{Collected, Collector, Pipeline, is_ignored};
 use crate::policy::{self, Policy};
 use crate::roots::Roots;
 use crate::seal::{Frame, Now, Sealer, monotonic};
-use crate::sensor::{Raw, Sensor, SensorError};
+use crate::sensor::{Counted, Raw, Sensor, SensorError, Twins};
 use crate::ship::{Identity, Shipper};
 use crate::signal::Hangup;
 use crate::spool::{Spool, is_own};
 use crate::vigil::{Seen, Vigil};
 use crate::{exit, sandbox, signal, sys};
+
+use safe::Safe;
+pub use succession::detach;
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
@@ -102,6 +107,11 @@ struct Watch {
     guarded: [u32; 2],
     /// Losses in the rings up to the last look at their rows.
     told: u64,
+    /// What was taken from the rings, and the sensor's losses that were told.
+    counted: Counted,
+    safe: Safe,
+    /// What the agent before has told.
+    twins: Twins,
     /// Files of protected places that have more than one name, while they are being looked for.
     links: Receiver<Found>,
 }
@@ -190,6 +200,14 @@ impl Watch {
     }
 
     fn take(&mut self, records: &[Raw]) {
+        let mut twins = std::mem::take(&mut self.twins);
+        self.feed(records.iter().filter(|raw| twins.is_new(raw)));
+        self.twins = twins;
+        self.counted.records += records.len() as u64;
+        self.safe.handed(Now::read().boot, self.counted);
+    }
+
+    fn feed<'a>(&mut self, records: impl Iterator<Item = &'a Raw>) {
         let now = Now::read();
         let (mut pushed, mut mounted) = (0, false);
         for raw in records {
@@ -234,9 +252,11 @@ impl Watch {
     fn look(&mut self, now: Now) {
         match self.sensor.counters() {
             Ok(counters) => {
-                for loss in self.health.losses(counters, &self.sensor.skipped()) {
+                let skipped = self.sensor.skipped();
+                for loss in self.health.losses(counters, &skipped) {
                     self.sealer.lose(loss.kind, loss.count, loss.hook, now);
                 }
+                self.count(&counters, &skipped);
                 self.tell_losses(counters.lost.iter().sum());
             }
             Err(error) => {
@@ -329,6 +349,7 @@ impl Watch {
             }
             self.shipper.notify();
         }
+        self.tell_successor();
     }
 
     /// A frame that the spool does not take is withdrawn: its records are counted lost, and the next frame
@@ -359,13 +380,17 @@ impl Watch {
         }
     }
 
-    /// Detaches, takes the rest out of the rings, and leaves everything in the spool.
+    /// Detaches, if the programs are not to stay, takes the rest out of the rings, and leaves everything in the spool.
     fn finish(mut self, collector: Collector, reason: &str) {
-        self.sensor.detach();
+        if !self.sensor.stays() {
+            self.sensor.detach();
+        }
         self.rest_of(&collector.finish());
         self.look(Now::read());
-        // Detached, so that every row is complete.
-        self.sensor.complete();
+        if !self.sensor.stays() {
+            // Detached, so that every row is complete.
+            self.sensor.complete();
+        }
         for judged in self.pipeline.folded(u64::MAX) {
             self.sealer.push(judged, Now::read());
         }
@@ -379,6 +404,7 @@ impl Watch {
         let last = self.sealer.last_heartbeat(self.counters(), Now::read());
         self.shipper.heartbeat(last);
         self.shipper.stop();
+        self.sensor.leave();
     }
 
     fn rest_of(&mut self, incoming: &Receiver<Collected>) {

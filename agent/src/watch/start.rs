@@ -6,6 +6,8 @@ use graven_record::v1::record::Event;
 use sha2::{Digest, Sha256};
 
 use super::Watch;
+use super::safe::Safe;
+use super::succession::{Succession, succeed};
 use crate::attribute::{Attribution, walk};
 use crate::canary::Canary;
 use crate::config::Config;
@@ -16,7 +18,7 @@ use crate::policy::Policy;
 use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{OBJECT, Sensor};
+use crate::sensor::{Counted, OBJECT, Sensor, Twins};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool};
 use crate::vigil::{Seen, Vigil};
@@ -54,8 +56,13 @@ impl Watch {
         let canary = Canary::new(vec![config.runtime.join("canary"), config.state.join("canary")]);
         let mut roots = Roots::new([vec![config.spool_folder()], canary.folders()].concat(), false);
         roots.mark(&policy, &mut sensor)?;
-        let collector = collect(sensor.rings()?).context("cannot start the thread that reads the rings")?;
+        let drain = sensor.rings()?;
+        // If this process dies at the start, its sensor knows that as well.
+        sensor.guard(&[std::process::id()])?;
         sensor.attach()?;
+        let succession = succeed(config, &identity, &mut sensor);
+        let collector = collect(drain, sensor.stays());
+        let collector = collector.context("cannot start the thread that reads the rings")?;
         let mut attribution = Attribution::start()?;
         attribution.witness(sensor.tells_of_all());
         let seeded = attribution.counters().seeded;
@@ -90,21 +97,25 @@ impl Watch {
             disk_says: Repeated::default(),
             guarded: [0; 2],
             told: 0,
+            counted: Counted::default(),
+            safe: Safe::default(),
+            twins: Twins::default(),
             links,
         };
         watch.guard()?;
         let mut seen = Seen::default();
         watch.vigil.round(&mut watch.sensor, Now::read(), &mut seen);
-        let start = watch.start_record(seeded);
+        let start = watch.start_record(seeded, &succession);
         watch.own_record(Event::Start(start));
         watch.tell(seen);
+        watch.inherit(succession);
         // Before anybody is told that we are ready: a spool that takes nothing is said now.
         watch.write(true);
         sys::give_back_memory();
         Ok((watch, collector))
     }
 
-    fn start_record(&self, seeded: u64) -> v1::Start {
+    fn start_record(&self, seeded: u64, succession: &Succession) -> v1::Start {
         let hooks = self.sensor.hooks();
         let missing = hooks.iter().filter(|hook| hook.refused.is_some());
         let witness = self.sensor.witness();
@@ -123,12 +134,14 @@ impl Watch {
                     canary: heard(self.vigil.heard(hook.name)).into(),
                 })
                 .collect(),
-            uncovered: unseen.chain(open).chain(deaf).collect(),
+            uncovered: unseen.chain(open).chain(deaf).chain(succession.unseen.iter().cloned()).collect(),
             agent_hash: own_hash(),
             processes_seeded: seeded,
             witness: witness.name().to_owned(),
             preemption: preemption(),
             sensor_hash: Sha256::digest(OBJECT).to_vec(),
+            late: succession.late(),
+            stays: self.sensor.stays(),
         }
     }
 }

@@ -16,5 +16,6 @@ pub mod filter;
 pub mod offsets;
 pub mod syscalls;
 pub mod counter;
+pub mod told;
 pub mod overflow;
 pub mod limits;

@@ -39,6 +39,12 @@ impl View for Start {
             .text("witness", &self.witness)
             .text("preemption", &self.preemption)
             .put("processes_seeded", self.processes_seeded);
+        if self.late > 0 {
+            out.put("late", self.late);
+        }
+        if self.stays {
+            out.put("stays", true);
+        }
     }
 }
 

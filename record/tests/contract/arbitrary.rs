@@ -306,19 +306,34 @@ fn own() -> BoxedStrategy<Event> {
         ),
         (bytes(), bytes())
             .prop_map(|(statement, signature)| Event::EpochStart(v1::EpochStart { statement, signature })),
-        (hooks(), vec(text(), 0..3), bytes(), any::<u64>(), (text(), text(), bytes())).prop_map(
-            |(hooks, uncovered, agent_hash, processes_seeded, (witness, preemption, sensor_hash))| {
-                Event::Start(v1::Start {
+        (
+            hooks(),
+            vec(text(), 0..3),
+            bytes(),
+            any::<u64>(),
+            (text(), text(), bytes(), any::<u64>(), any::<bool>())
+        )
+            .prop_map(
+                |(
                     hooks,
                     uncovered,
                     agent_hash,
                     processes_seeded,
-                    witness,
-                    preemption,
-                    sensor_hash,
-                })
-            }
-        ),
+                    (witness, preemption, sensor_hash, late, stays),
+                )| {
+                    Event::Start(v1::Start {
+                        hooks,
+                        uncovered,
+                        agent_hash,
+                        processes_seeded,
+                        witness,
+                        preemption,
+                        sensor_hash,
+                        late,
+                        stays,
+                    })
+                }
+            ),
         (text(), text(), any::<bool>(), any::<u64>()).prop_map(|(hook, reason, attached_again, since)| {
             Event::ProbeSilent(v1::ProbeSilent { hook, reason, attached_again, since })
         }),

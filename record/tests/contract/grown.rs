@@ -120,6 +120,8 @@ fn of_the_sensor() -> Vec<Named> {
         witness: "inode-time tracepoints".into(),
         preemption: "PREEMPT_DYNAMIC".into(),
         sensor_hash: vec![0x77; 32],
+        late: 17,
+        stays: true,
         ..v1::Start::default()
     };
     let paused = v1::Paused { since, lasted: 12_345_678_901 };

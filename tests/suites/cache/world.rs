@@ -147,7 +147,7 @@ impl<'a> World<'a> {
             6 => self.exchange()?,
             7 => self.use_again()?,
             8 => self.bind()?,
-            _ if self.chance.below(5) == 0 => self.reload()?,
+            _ if self.chance.below(3) == 0 => self.reload()?,
             _ => None,
         };
         // Where something changed its place first: that is where an old answer would be wrong.

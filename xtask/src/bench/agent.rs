@@ -91,7 +91,7 @@ impl Agent {
         let [state, runtime, policy] = ["state", "run", "policy.toml"].map(|name| text_of(&self.file(name)));
         format!(
             "state = {state}\nruntime = {runtime}\npolicy = {policy}\n[central]\nservers = [\"{server}\"]\n\
-             [spool]\nlimit = \"{SPOOL}\"\nreserve = \"64MiB\"\n[ship]\nuser = \"65534\"\n"
+             [spool]\nlimit = \"{SPOOL}\"\nreserve = \"64MiB\"\n[ship]\nuser = \"65534\"\n[sensor]\nstay = false\n"
         )
     }
 }

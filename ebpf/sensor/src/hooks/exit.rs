@@ -30,6 +30,10 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if !task::group_dead(current) {
         return 0;
     }
+    // The watches that keep marked inodes in memory end with the agent: what is mutable is not known for certain from here on.
+    if maps::is_watch(task::process(current)) {
+        maps::distrust_until_marked();
+    }
     scratch.restart();
     let (_, event) = scratch.record::<Exit>();
     event.status = task::exit_status(current);

@@ -25,6 +25,8 @@ const SETREGS: u64 = 13;
 const ATTACH: u64 = 16;
 const SEIZE: u64 = 0x4206;
 
+const SIGCHLD: u32 = 17;
+
 /// Does this request of ptrace take hold of a process, or change it?
 #[inline(always)]
 pub fn changes(request: u64) -> bool {
@@ -38,14 +40,14 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     if !maps::is_own(target) {
         return 0;
     }
-    let current = Current::get().address();
-    // Its own children's ends and timers are no business of others.
-    if task::process(current) == target {
+    let (signal, current) = (ctx.arg::<u64>(0) as u32, Current::get());
+    // Its own timers are no business of others, nor are its children's ends, which only they can tell it of.
+    if task::process(current.address()) == target || (signal == SIGCHLD && current.is_ending()) {
         return 0;
     }
     let Some(scratch) = Scratch::begin_outside(owner::SIGNAL) else { return 0 };
     // Also one that the process ignores was sent, and the kernel says so.
-    write(scratch, what::SIGNAL, ctx.arg::<u64>(0) as u32, target, outcome::SUCCESS);
+    write(scratch, what::SIGNAL, signal, target, outcome::SUCCESS);
     0
 }
 

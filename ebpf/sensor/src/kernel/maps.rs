@@ -9,7 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use graven_abi::filter::{Generation, InodeKey, LOOKED, Mark, Resolved, UNMARKED, Verdict, class, marked};
 use graven_abi::header::ExecKey;
-use graven_abi::{counter, limits};
+use graven_abi::{counter, limits, told};
 
 use super::clock::now;
 use super::read::copy;
@@ -49,6 +49,9 @@ static OWN: Array<u32> = Array::with_max_entries(limits::OWN, 0);
 /// 1 = inode-time tracepoints or functions of the VFS tell of writes: the agent says so once they are attached.
 #[map]
 static WITNESS: Array<u32> = Array::with_max_entries(1, 0);
+/// Written and read by the agent alone, see `graven_abi::told`; it lives as long as the rings do.
+#[map]
+static TOLD: Array<u64> = Array::with_max_entries(told::COUNT, 0);
 #[map]
 static RESOLVED: Array<Resolved> = Array::with_max_entries(1, 0);
 
@@ -405,6 +408,12 @@ pub fn is_own(pid: u32) -> bool {
         }
     }
     false
+}
+
+/// Is it the process that keeps the marks right?
+#[inline(always)]
+pub fn is_watch(pid: u32) -> bool {
+    pid != 0 && OWN.get(0).is_some_and(|own| *own == pid)
 }
 
 /// Answers the agent's question about one of its descriptors.

@@ -12,6 +12,8 @@ use super::read::{Typed, at, clear, field, into};
 const TS_COMPAT: u32 = 2;
 /// PF_KTHREAD.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// It is in do_exit.
+const PF_EXITING: u32 = 4;
 /// PF_IO_WORKER and PF_USER_WORKER.
 const PF_WORKER: u32 = 0x0000_0010 | 0x0000_4000;
 /// SIGNAL_GROUP_EXIT of `signal_struct.flags`.
@@ -82,6 +84,12 @@ impl Current {
     #[inline(always)]
     pub fn kernel_thread(self) -> bool {
         self.load(offset!(task_flags)) & PF_KTHREAD != 0
+    }
+
+    /// It does nothing for its program any more.
+    #[inline(always)]
+    pub fn is_ending(self) -> bool {
+        self.load(offset!(task_flags)) & PF_EXITING != 0
     }
 
     /// A kernel thread, or a worker inside the kernel: no system call of its own explains what it does.
