@@ -83,6 +83,8 @@ struct Undo {
     started: bool,
     said: Pending,
     records: u64,
+    /// When the first of them came, boot ns.
+    since: u64,
 }
 
 /// Draws the name of a run.
@@ -212,7 +214,8 @@ impl Sealer {
         chain.head = undo.head;
         chain.started = undo.started;
         self.losses.restore(undo.said);
-        self.lose(LossKind::Spool, undo.records, "", now);
+        // They wait on, in a way: until their loss is on disk.
+        self.lose(LossKind::Spool, undo.records, "", Now { boot: undo.since, ..now });
         if self.hold <= now.boot {
             let wait = if self.refused { HOLD_FULL } else { HOLD };
             self.hold = now.boot.saturating_add(wait);
@@ -270,7 +273,7 @@ impl Sealer {
         let chain = self.chain(lane);
         let context = chain.queue.context();
         let taken = chain.queue.take(room);
-        let count = taken.len() as u64;
+        let (count, since) = (taken.len() as u64, taken.first().map_or(now.boot, |first| first.since));
         let mut entries = Entries::default();
         records.extend(taken.into_iter().map(|Waiting { mut record, private, .. }| {
             entries.take(&mut record, &private);
@@ -283,7 +286,7 @@ impl Sealer {
         let context = Context::clone(context.as_ref().unwrap_or(&self.context));
         let batch = Batch { context: Some(context), records };
         let sealed = self.sign(lane, head, &said, &batch, entries, now);
-        self.last = Some(Undo { lane, head, started, said, records: count });
+        self.last = Some(Undo { lane, head, started, said, records: count, since });
         match sealed {
             Ok(frame) => {
                 let chain = self.chain(lane);

@@ -1,6 +1,6 @@
 //! What keeps the programs on their hooks.
 //!
-//! A link is a descriptor of this process and ends with it: who holds the process by ptrace(2) can close it, and another
+//! A link is a descriptor of this process and ends with it, unless it is kept: who holds the process by ptrace(2) can close it, and another
 //! file may have its number then, which must not be closed in its stead.
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -90,42 +90,53 @@ impl Link {
 
     /// Takes the programs off.
     pub(super) fn release(&mut self) {
+        // The descriptors last: with the last one that holds it a link ends at once, without its file a while later.
+        if let Some(folder) = &self.folder {
+            for index in 0..MOST {
+                // One that is not there was not kept, or somebody has removed it.
+                let _removed = std::fs::remove_file(path(folder, self.hook, index));
+            }
+        }
         let ids: Vec<u32> = self.parts.iter().filter_map(|part| part.id).collect();
         self.parts.clear();
-        let Some(folder) = &self.folder else { return };
-        for index in 0..MOST {
-            // One that is not there was not kept, or somebody has removed it.
-            let _removed = std::fs::remove_file(path(folder, self.hook, index));
+        if self.folder.is_some() {
+            await_end(&ids);
         }
-        // The kernel takes them off a while later; until then the same program cannot be attached again, or runs twice.
-        await_end(&ids);
     }
 
     /// Puts them on again. A program that is kept is still on its hook, whoever closed this process's descriptor.
     pub(super) fn renew(&mut self, ebpf: &mut Ebpf) -> Result<(), SensorError> {
         let (folder, hook) = (self.folder.clone(), self.hook);
         if let Some(folder) = &folder {
-            let mut parts = self.parts.iter_mut().zip(0..);
-            parts.by_ref().for_each(|(part, index)| part.hold_again(&path(folder, hook, index)));
+            let parts = self.parts.iter_mut().zip(0..);
+            parts.for_each(|(part, index)| part.hold_again(&path(folder, hook, index)));
         }
         if self.is_held() {
             return Ok(());
         }
         self.release();
-        self.parts = parts(ebpf, self.program, self.on)?;
+        let begin = Instant::now();
+        self.parts = loop {
+            match parts(ebpf, self.program, self.on) {
+                // The one that was kept may not be off yet, and there is place for one.
+                Err(_) if folder.is_some() && begin.elapsed() < ENDING => sleep(A_WHILE),
+                made => break made?,
+            }
+        };
         folder.map_or(Ok(()), |folder| self.keep(&folder))
     }
 }
 
 /// For so long the kernel may go on with programs that were taken off: several grace periods.
 const ENDING: Duration = Duration::from_millis(500);
+const A_WHILE: Duration = Duration::from_millis(5);
 
-/// Waits until none of these links is there, or for [`ENDING`].
+/// Waits until the kernel knows none of these links any more, or for [`ENDING`]. Its programs may run once more even then.
 pub(super) fn await_end(ids: &[u32]) {
     let begin = Instant::now();
     let are_there = || loaded_links().flatten().any(|link| ids.contains(&link.id()));
     while !ids.is_empty() && begin.elapsed() < ENDING && are_there() {
-        sleep(Duration::from_millis(5));
+        sleep(A_WHILE);
     }
 }
 

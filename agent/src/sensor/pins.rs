@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
-use graven_abi::header::{ABI_VERSION, ring};
+use graven_abi::header::{ABI_VERSION, Header, ring};
 use graven_abi::{counter, told};
 use graven_record::id::HostId;
 
@@ -37,7 +37,7 @@ const SETTLING: usize = 4;
 /// Bytes of records that are read of one run: twice what its rings hold. More is written by nobody that was taken off.
 const MOST: usize = 16 << 20;
 /// What one sensor calls before a moment another may call after it, ns: a program can be interrupted before it takes the time.
-pub(super) const MARGIN: u64 = 20_000_000;
+pub const MARGIN: u64 = 20_000_000;
 
 /// The folder of one host's agent: in it a folder for each run that was not let go.
 #[derive(Clone, Debug)]
@@ -93,6 +93,11 @@ impl Counted {
             (told::STATE_FULL, self.state_full),
             (told::SKIPPED, self.skipped),
         ]
+    }
+
+    /// All losses.
+    pub fn losses(self) -> u64 {
+        self.lost.iter().sum::<u64>() + self.state_full + self.skipped
     }
 
     /// What is in this and not in the other.
@@ -217,10 +222,10 @@ impl Left {
         let records = self.rest(&mut drain);
         let drained = records.len() as u64;
         let counted = or_nothing(self.counted(programs.iter().map(links::Program::skipped).sum()));
-        let (mut told, mut from) = or_nothing(self.told());
+        let (mut told, from) = or_nothing(self.told());
         if told.records > counted.records || from > until {
             tracing::error!("what {} says to have told cannot be: it is told again", self.folder.display());
-            (told, from) = (Counted::default(), 0);
+            told = Counted::default();
         }
         let lost = Counted { records: 0, ..counted.beyond(told) };
         let untold = counted.records.saturating_sub(told.records);
@@ -229,9 +234,9 @@ impl Left {
             let unreadable = untold.max(drained);
             return Ok(Inherited { lost, unreadable, ..Inherited::default() });
         }
-        let between = |raw: &Raw| (from..until.saturating_add(MARGIN)).contains(&raw.time());
+        let end = until.saturating_add(MARGIN);
         Ok(Inherited {
-            records: records.into_iter().filter(between).collect(),
+            records: records.into_iter().filter(|raw| raw.time() < end).collect(),
             rows: or_nothing(self.rows()),
             lost,
             unreadable: 0,
@@ -251,7 +256,8 @@ impl Left {
                 if round.is_empty() {
                     break;
                 }
-                bytes += round.bytes();
+                // A record has a header, whatever stands in the ring.
+                bytes += round.bytes().max(size_of::<Header>());
                 records.append(&mut merge.add(round));
             }
             if self.sequences().ok() == before {
@@ -332,7 +338,8 @@ fn or_nothing<T: Default>(read: Result<T, SensorError>) -> T {
 /// Removes everything that a run keeps, the links first.
 pub(super) fn forget(folder: &Path) -> io::Result<()> {
     remove(folder, |name| name.starts_with(LINK))?;
-    remove(folder, |name| LASTING.contains(&name))?;
+    // Another release may have kept other maps.
+    remove(folder, |_| true)?;
     fs::remove_dir(folder)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{Map, MapData, RingBuf};
 use bytes::Bytes;
+use graven_abi::header::Header;
 use rustix::event::{Timespec, epoll};
 
 use super::{RINGS, Raw, SensorError, map_error, take, time};
@@ -16,6 +17,8 @@ const NAMES: [&str; RINGS] = ["LIFE", "PROTECTED", "ACTIVITY"];
 /// Bytes of a ring that are copied in one round, and at most a record more: small against the rings, because rounds wait in
 /// memory for the stages behind.
 const ROUND: usize = 256 << 10;
+/// Records of a ring in one round: more than so many bytes hold, unless they are none.
+const MOST: usize = ROUND / size_of::<Header>();
 /// Room for more than the last round had, so that one of about its size is not copied again.
 const SLACK: usize = 8 << 10;
 /// The kernel wakes us only when a ring is a quarter full; everything else waits for this timer.
@@ -127,7 +130,7 @@ impl Ring {
         let mut taken = None;
         while let Some(item) = self.map.next() {
             copied.add(&item);
-            if copied.bytes.len() >= ROUND {
+            if copied.bytes.len() >= ROUND || copied.ends.len() >= MOST {
                 taken = Some(time(&item));
                 break;
             }

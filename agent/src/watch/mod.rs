@@ -37,6 +37,7 @@ use crate::vigil::{Seen, Vigil};
 use crate::{exit, sandbox, signal, sys};
 
 use safe::Safe;
+use succession::Totals;
 pub use succession::detach;
 
 /// How often counters, clocks and roots are looked at.
@@ -112,6 +113,7 @@ struct Watch {
     safe: Safe,
     /// What the agent before has told.
     twins: Twins,
+    inherited: Totals,
     /// Files of protected places that have more than one name, while they are being looked for.
     links: Receiver<Found>,
 }
@@ -303,11 +305,12 @@ impl Watch {
         let sensor = self.sensor.counters().unwrap_or_default();
         let skipped: u64 = self.sensor.skipped().iter().map(|(_, misses)| misses).sum();
         Counters {
-            seen: sensor.kept.iter().sum(),
+            seen: sensor.kept.iter().sum::<u64>() + self.inherited.seen,
             stored: self.stored,
             lost: sensor.lost.iter().sum::<u64>()
                 + sensor.state_full
                 + skipped
+                + self.inherited.lost
                 + lost_here(&self.sealer.lost()),
             ignored: sensor.ignored,
             unrecorded: self.pipeline.ignored(),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Watch;
 use super::safe::Safe;
-use super::succession::{Succession, succeed};
+use super::succession::{Succession, Totals, succeed};
 use crate::attribute::{Attribution, walk};
 use crate::canary::Canary;
 use crate::config::Config;
@@ -60,8 +60,7 @@ impl Watch {
         // If this process dies at the start, its sensor knows that as well.
         sensor.guard(&[std::process::id()])?;
         sensor.attach()?;
-        let succession = succeed(config, &identity, &mut sensor);
-        let collector = collect(drain, sensor.stays());
+        let collector = collect(drain, config.sensor.stay);
         let collector = collector.context("cannot start the thread that reads the rings")?;
         let mut attribution = Attribution::start()?;
         attribution.witness(sensor.tells_of_all());
@@ -77,6 +76,8 @@ impl Watch {
             tls: identity.tls,
         };
         let shipper = Shipper::start(Launch::own(user), &target, spool.reader())?;
+        // What can fail is done: what an earlier run left is let go by one that goes on.
+        let succession = succeed(config, &identity.host, &mut sensor);
         let mut watch = Self {
             file: config.policy.clone(),
             sensor,
@@ -100,6 +101,7 @@ impl Watch {
             counted: Counted::default(),
             safe: Safe::default(),
             twins: Twins::default(),
+            inherited: Totals::default(),
             links,
         };
         watch.guard()?;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use graven_record::frame::LossKind;
+use graven_record::id::HostId;
 
 use super::Watch;
 use crate::config::Config;
 use crate::exit;
 use crate::lock::Lock;
 use crate::seal::Now;
-use crate::sensor::{Counted, Counters, Inherited, Left, Pins, Sensor, SensorError, Twins, refusal};
-use crate::ship::Identity;
+use crate::sensor::{Counted, Counters, Inherited, Left, MARGIN, Pins, Sensor, SensorError, Twins, refusal};
 
 /// For so long both sensors are attached: a program that had begun before the new one was there has ended by then, ns.
 const OVERLAP: u64 = 100_000_000;
@@ -57,6 +57,14 @@ impl Succession {
         self.inherited.iter().map(|inherited| inherited.records.len() as u64).sum()
     }
 
+    /// What those before have told around a moment. Where there are none, there is nothing to leave out.
+    fn around(&self, moment: u64) -> Twins {
+        match self.inherited.as_slice() {
+            [] => Twins::default(),
+            inherited => Twins::around(moment, inherited.iter().flat_map(|inherited| &inherited.records)),
+        }
+    }
+
     fn say(&mut self, error: &SensorError) {
         let why = exit::in_one_line(error);
         tracing::error!("what happened while no agent ran cannot be told: {why}");
@@ -64,11 +72,18 @@ impl Succession {
     }
 }
 
+/// Of what was inherited: what the sensor's own counters do not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) seen: u64,
+    pub(super) lost: u64,
+}
+
 /// Once the sensor is attached: keeps it, if it is to stay, and takes what earlier ones left, which are let go. Whatever fails
 /// is said; the agent watches all the same.
-pub(super) fn succeed(config: &Config, identity: &Identity, sensor: &mut Sensor) -> Succession {
+pub(super) fn succeed(config: &Config, host: &HostId, sensor: &mut Sensor) -> Succession {
     let mut succession = Succession::default();
-    let pins = Pins::of(&config.sensor.pins, &identity.host);
+    let pins = Pins::of(&config.sensor.pins, host);
     let left = pins.left().unwrap_or_else(|error| {
         succession.say(&error);
         Vec::new()
@@ -89,17 +104,25 @@ pub(super) fn succeed(config: &Config, identity: &Identity, sensor: &mut Sensor)
     if left.is_empty() {
         return succession;
     }
-    sleep(Duration::from_nanos(from.saturating_sub(Now::read().boot)));
-    let begins: Vec<Option<u64>> = left.iter().map(Left::from).collect();
+    // The old ones' word counts until then.
+    let end = from.saturating_add(MARGIN);
+    sleep(Duration::from_nanos(end.saturating_sub(Now::read().boot)));
+    // What cannot be is not believed.
+    let begins: Vec<Option<u64>> =
+        left.iter().map(|left| left.from().filter(|begin| *begin <= from)).collect();
     for (index, left) in left.iter().enumerate() {
         let until = begins.iter().skip(index + 1).flatten().min().copied().unwrap_or(from);
         match left.take(until) {
-            Ok(inherited) => succession.inherited.push(inherited),
+            Ok(mut inherited) => {
+                // One that was killed while it took over itself tells what is its own.
+                let mut twins = begins[index].map(|begin| succession.around(begin)).unwrap_or_default();
+                inherited.records.retain(|raw| twins.is_new(raw));
+                succession.inherited.push(inherited);
+            }
             Err(error) => succession.say(&error),
         }
     }
-    let told = succession.inherited.iter().flat_map(|inherited| &inherited.records);
-    succession.twins = Twins::around(from, told);
+    succession.twins = succession.around(from);
     succession.left = left;
     succession
 }
@@ -109,6 +132,8 @@ impl Watch {
     pub(super) fn inherit(&mut self, succession: Succession) {
         for inherited in succession.inherited {
             self.feed(inherited.records.iter());
+            self.inherited.seen += inherited.records.len() as u64;
+            self.inherited.lost += inherited.lost.losses();
             let now = Now::read();
             for row in &inherited.rows {
                 match self.pipeline.lost(row) {

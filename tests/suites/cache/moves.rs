@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use graven_tests::missing;
 use graven_tests::shared::on_stage;
 use graven_tests::stage::Stage;
-use graven_tests::words;
+use graven_tests::{sight, words};
 
 use crate::SUITE;
 use crate::world::{Places, World};
@@ -61,7 +61,9 @@ fn no_change_is_lost_wherever_directories_move() -> Result<()> {
 #[test]
 fn no_change_is_lost_when_the_policy_changes_while_directories_move() -> Result<()> {
     let Some(stage) = Stage::unless_refused(SUITE, || Stage::start("policies"))? else { return Ok(()) };
-    for ((_, folder), seed) in stage.grounds().into_iter().zip(RELOADED) {
+    // Under emulation the agent takes seconds for each.
+    let grounds = if sight::is_emulated() { 1 } else { RELOADED.len() };
+    for ((_, folder), seed) in stage.grounds().into_iter().zip(RELOADED).take(grounds) {
         let reloads =
             run(&stage, Places::make(folder, &format!("seed-{seed}"), true)?, seed, RELOADED_STEPS)?;
         ensure!(reloads >= LEAST_RELOADS, "the policy changed only {reloads} times");
