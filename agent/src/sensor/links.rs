@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::{FdLink, LinkInfo, PinnedLink};
 use aya::programs::{
     BtfTracePoint, FEntry, FExit, ProgramError, ProgramFd, TracePoint, loaded_links, loaded_programs,
 };
@@ -155,7 +155,7 @@ impl Part {
     }
 
     fn is_kept(&self, path: &Path) -> bool {
-        self.id.is_some() && kept_id(path) == self.id
+        self.id.is_some() && kept_at(path).map(|link| link.id()) == self.id
     }
 
     /// Holds what is kept at a path, if that is the same link.
@@ -233,24 +233,17 @@ impl Program {
     }
 }
 
-/// The kernel's number of the link that is kept at a path.
-fn kept_id(path: &Path) -> Option<u32> {
-    Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.id())
+/// What the kernel says of the link that is kept at a path.
+fn kept_at(path: &Path) -> Option<LinkInfo> {
+    FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()
 }
 
-/// The kernel's numbers of the links in a folder.
-pub(super) fn ids(folder: &Path) -> Vec<u32> {
+/// The kernel's numbers of the links in a folder, and their programs. One that cannot be asked for says nothing.
+pub(super) fn kept_in(folder: &Path) -> (Vec<u32>, Vec<Program>) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let links = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(LINK)));
-    links.filter_map(|entry| kept_id(&entry.path())).collect()
-}
-
-/// Those of the links in a folder. One that cannot be asked for says nothing.
-pub(super) fn programs(folder: &Path) -> Vec<Program> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let links = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(LINK)));
-    let of = |path: PathBuf| Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.program_id());
-    let wanted: Vec<u32> = links.filter_map(|entry| of(entry.path())).collect();
+    let links = links.filter_map(|entry| kept_at(&entry.path()));
+    let (ids, wanted): (Vec<u32>, Vec<u32>) = links.map(|link| (link.id(), link.program_id())).unzip();
     let loaded = loaded_programs().flatten().filter(|program| wanted.contains(&program.id()));
-    loaded.filter_map(|program| program.fd().ok()).map(Program).collect()
+    (ids, loaded.filter_map(|program| program.fd().ok()).map(Program).collect())
 }

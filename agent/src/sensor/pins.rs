@@ -215,7 +215,7 @@ impl Left {
     /// Takes the programs off their hooks and reads what they have left to tell. `until`: CLOCK_BOOTTIME, ns; what is younger the
     /// sensor tells that was attached before that.
     pub fn take(&self, until: u64) -> Result<Inherited, SensorError> {
-        let (links, programs) = (links::ids(&self.folder), links::programs(&self.folder));
+        let (links, programs) = links::kept_in(&self.folder);
         self.let_go().map_err(|error| kept(&self.folder, error))?;
         links::await_end(&links);
         let mut drain = Drain::over([self.map("LIFE")?, self.map("PROTECTED")?, self.map("ACTIVITY")?])?;

@@ -29,7 +29,7 @@ use crate::pipeline::{Collected, Collector, Pipeline, is_ignored};
 use crate::policy::{self, Policy};
 use crate::roots::Roots;
 use crate::seal::{Frame, Now, Sealer, monotonic};
-use crate::sensor::{Counted, Raw, Sensor, SensorError, Twins};
+use crate::sensor::{Counted, Overflow, Raw, Sensor, SensorError, Twins};
 use crate::ship::{Identity, Shipper};
 use crate::signal::Hangup;
 use crate::spool::{Spool, is_own};
@@ -150,15 +150,15 @@ impl Watch {
         }
         self.told = lost;
         match self.sensor.overflows() {
-            Ok(rows) => {
-                for row in &rows {
-                    match self.pipeline.lost(row) {
-                        Ok(judged) => self.sealer.push(judged, Now::read()),
-                        Err(error) => tracing::error!("a row of losses could not be read: {error}"),
-                    }
-                }
-            }
+            Ok(rows) => rows.iter().for_each(|row| self.tell_row(row)),
             Err(error) => tracing::error!("the losses cannot be read: {}", exit::in_one_line(&error)),
+        }
+    }
+
+    fn tell_row(&mut self, row: &Overflow) {
+        match self.pipeline.lost(row) {
+            Ok(judged) => self.sealer.push(judged, Now::read()),
+            Err(error) => tracing::error!("a row of losses could not be read: {error}"),
         }
     }
 

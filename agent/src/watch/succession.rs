@@ -135,12 +135,7 @@ impl Watch {
             self.inherited.seen += inherited.records.len() as u64;
             self.inherited.lost += inherited.lost.losses();
             let now = Now::read();
-            for row in &inherited.rows {
-                match self.pipeline.lost(row) {
-                    Ok(judged) => self.sealer.push(judged, now),
-                    Err(error) => tracing::error!("a row of losses could not be read: {error}"),
-                }
-            }
+            inherited.rows.iter().for_each(|row| self.tell_row(row));
             let Counted { lost: [life, protected, activity], state_full, skipped, .. } = inherited.lost;
             for (kind, count) in [
                 (LossKind::Life, life),
