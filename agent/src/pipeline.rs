@@ -19,7 +19,7 @@ use graven_record::v1::{Decision, Process};
 use crate::attribute::{Attribution, Host, ThisHost};
 use crate::decode::{self, DecodeError, decode};
 use crate::policy::{self, Judged, Policy, Refusals, judge};
-use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError};
+use crate::sensor::{Drain, Merge, Overflow, Raw, SensorError, Waker};
 
 /// Pieces of what the rings held that wait for the stages behind. When they are all taken the rings themselves are the
 /// buffer, and what finds no room there is counted by the kernel, by kind.
@@ -208,18 +208,19 @@ pub struct Collector {
     /// To ask for a stop from elsewhere.
     pub outgoing: SyncSender<Collected>,
     stop: Arc<AtomicBool>,
+    waker: Waker,
 }
 
 /// Starts it. `stays`: more may be written while the last of it is read, which is left.
 pub fn collect(drain: Drain, stays: bool) -> std::io::Result<Collector> {
     let (outgoing, incoming) = sync_channel(PIECES);
     let stop = Arc::new(AtomicBool::new(false));
-    let (sender, stopping) = (outgoing.clone(), Arc::clone(&stop));
+    let (sender, stopping, waker) = (outgoing.clone(), Arc::clone(&stop), drain.waker());
     thread::Builder::new().name("rings".to_owned()).spawn(move || {
         let done = Done(sender);
         read_until(drain, &stopping, stays, &done.0);
     })?;
-    Ok(Collector { incoming, outgoing, stop })
+    Ok(Collector { incoming, outgoing, stop, waker })
 }
 
 impl Collector {
@@ -227,6 +228,7 @@ impl Collector {
     /// [`Collected::Done`]; it is not closed, for others may hold a sender.
     pub fn finish(self) -> Receiver<Collected> {
         self.stop.store(true, Ordering::Release);
+        self.waker.wake();
         self.incoming
     }
 }
@@ -245,7 +247,7 @@ impl Drop for Done {
 fn read_until(mut drain: Drain, stop: &AtomicBool, stays: bool, to: &SyncSender<Collected>) {
     let mut merge = Merge::default();
     while !stop.load(Ordering::Acquire) {
-        match drain.round() {
+        match drain.round(merge.is_empty()) {
             Ok(round) => {
                 if !send(merge.add(round), to) {
                     return;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::agent::{self, Agent};
 use crate::central::Central;
@@ -44,6 +44,9 @@ const COUNTED: Duration = Duration::from_secs(10);
 /// A fence whose record is not there by then may have been skipped: longer than one takes on a busy machine, and short
 /// against the patience of a test.
 const ANOTHER: Duration = Duration::from_secs(15);
+
+/// Looks after a mount: the agent looks once a second at the latest, and a look here takes a part of that.
+const LOOKS: usize = 100;
 
 /// Where a tmpfs is on most systems.
 const MEMORY: &str = "/dev/shm";
@@ -180,6 +183,21 @@ impl Stage {
         })?;
         self.or_lost(begin, missing::none("fences", &made[..before]))?;
         Ok(record)
+    }
+
+    /// Waits until what is mounted here, below a protected place, is known as a part of it. Before it is, a change is kept
+    /// because nothing is known of its place, and one that this comes into has a record of each.
+    pub fn known(&self, mounted: &Path) -> Result<()> {
+        for number in 0..LOOKS {
+            let path = mounted.join(format!("known-{number}"));
+            std::fs::create_dir(&path)?;
+            self.fence()?;
+            let records = self.records(&path)?;
+            if records.iter().any(|record| record.text("/unmapped/source/ring") == "protected") {
+                return Ok(());
+            }
+        }
+        bail!("{} was not marked while {LOOKS} records came", mounted.display())
     }
 
     /// What happened since a moment, with these filters too.

@@ -226,8 +226,8 @@ fn an_agent_that_is_stopped_says_so_when_it_runs_again_and_has_what_happened_mea
 }
 
 /// Which maps user space may write: the agent does, or reads rings.
-const WRITTEN: [&str; 9] =
-    ["MARKS", "MARKED", "OWN", "WITNESS", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
+const WRITTEN: [&str; 10] =
+    ["MARKS", "MARKED", "OWN", "WITNESS", "ASLEEP", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
 
 #[test]
 fn what_only_programs_write_nobody_else_can_write() -> Result<()> {

@@ -10,7 +10,8 @@ use super::Judged;
 
 /// So long are repetitions folded, ns.
 const WINDOW: u64 = 10_000_000_000;
-/// Windows that are open at once; beyond it every refusal is a record.
+/// Windows that are open at once, and those that are over and wait for [`Refusals::due`]; beyond it every refusal is a
+/// record.
 const WINDOWS: usize = 1024;
 
 /// A program run, a directory, and the word of the kind.
@@ -20,6 +21,8 @@ type Key = (Option<v1::ExecId>, Vec<u8>, &'static str);
 #[derive(Debug, Default)]
 pub struct Refusals {
     open: HashMap<Key, Window>,
+    /// The last ones of windows that another has followed.
+    over: Vec<Judged>,
 }
 
 #[derive(Debug)]
@@ -29,33 +32,52 @@ struct Window {
     last: Option<Judged>,
 }
 
+impl Window {
+    fn from(judged: &Judged) -> Self {
+        Self { until: judged.record.boot_time.saturating_add(WINDOW), folded: 0, last: None }
+    }
+
+    /// The last one, with the number of those that it stands for.
+    fn end(&mut self) -> Option<Judged> {
+        let mut last = self.last.take()?;
+        stands_for(&mut last, self.folded.saturating_sub(1));
+        Some(last)
+    }
+}
+
 impl Refusals {
     /// Hands on what is a record of its own.
     pub fn take(&mut self, judged: Judged) -> Option<Judged> {
         let Some(key) = key(&judged) else { return Some(judged) };
-        if let Some(window) = self.open.get_mut(&key) {
-            window.folded = window.folded.saturating_add(1);
-            window.last = Some(judged);
-            return None;
-        }
-        if self.open.len() < WINDOWS {
-            let until = judged.record.boot_time.saturating_add(WINDOW);
-            self.open.insert(key, Window { until, folded: 0, last: None });
+        let is_full = self.open.len() >= WINDOWS;
+        match self.open.get_mut(&key) {
+            Some(window) if window.until > judged.record.boot_time => {
+                window.folded = window.folded.saturating_add(1);
+                window.last = Some(judged);
+                return None;
+            }
+            // By its own time it is over, though nobody has asked for what is due.
+            Some(window) => {
+                if self.over.len() == WINDOWS {
+                    return Some(judged);
+                }
+                self.over.extend(window.end());
+                *window = Window::from(&judged);
+            }
+            None if is_full => {}
+            None => drop(self.open.insert(key, Window::from(&judged))),
         }
         Some(judged)
     }
 
     /// The last ones of the windows that are over, with the number of those that they stand for.
     pub fn due(&mut self, now: u64) -> Vec<Judged> {
-        let mut due = Vec::new();
+        let mut due = std::mem::take(&mut self.over);
         self.open.retain(|_, window| {
             if window.until > now {
                 return true;
             }
-            if let Some(mut last) = window.last.take() {
-                stands_for(&mut last, window.folded.saturating_sub(1));
-                due.push(last);
-            }
+            due.extend(window.end());
             false
         });
         due
@@ -132,6 +154,19 @@ mod tests {
         assert_eq!(due.iter().map(folded).collect::<Vec<_>>(), [Some(4)]);
         assert!(refusals.due(u64::MAX).is_empty(), "a single one has been told");
         assert!(refusals.take(refused("/usr/a", 9)).is_some(), "a new window");
+    }
+
+    #[test]
+    fn a_window_ends_by_the_time_of_what_happens_and_not_of_who_asks() {
+        let mut refusals = Refusals::default();
+        assert!(refusals.take(refused("/usr/a", 1)).is_some());
+        assert!(
+            refusals.take(refused("/usr/b", 2)).is_none() && refusals.take(refused("/usr/c", 3)).is_none()
+        );
+        assert!(refusals.take(refused("/usr/d", 1 + WINDOW)).is_some());
+        assert!(refusals.take(refused("/usr/e", 2 + WINDOW)).is_none());
+        assert_eq!(refusals.due(2 + WINDOW).iter().map(folded).collect::<Vec<_>>(), [Some(1)]);
+        assert_eq!(refusals.due(1 + 2 * WINDOW).iter().map(folded).collect::<Vec<_>>(), [Some(0)]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::sys;
 
 /// Those that are written from here, and the rings, whose readers move their positions. What the agent writes there is
 /// compared with what is there, see `Sensor::mend_maps`.
-const WRITTEN: [&str; 9] =
-    ["MARKS", "MARKED", "OWN", "WITNESS", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
+const WRITTEN: [&str; 10] =
+    ["MARKS", "MARKED", "OWN", "WITNESS", "ASLEEP", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
 
 /// Freezes all others: those that the kernel did not.
 pub(super) fn freeze(ebpf: &Ebpf) -> Vec<String> {

@@ -42,6 +42,11 @@ impl Merge {
         out
     }
 
+    /// Is nothing held back?
+    pub fn is_empty(&self) -> bool {
+        self.waiting.iter().all(VecDeque::is_empty)
+    }
+
     /// Everything, in order: at stop.
     pub fn finish(&mut self) -> Vec<Raw> {
         self.release(u64::MAX)

@@ -37,7 +37,7 @@ pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
 pub use overflow::Overflow;
 pub use pins::{Counted, Inherited, Left, MARGIN, Pins, refusal};
-pub use rings::{Drain, Drained};
+pub use rings::{Drain, Drained, Waker};
 pub use runs::Runs;
 pub use twins::Twins;
 

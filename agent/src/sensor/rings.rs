@@ -2,18 +2,22 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::{Array, Map, MapData, RingBuf};
 use bytes::Bytes;
 use graven_abi::header::Header;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::{RINGS, Raw, SensorError, map_error, take, time};
 
 /// Names of the maps, in ring order.
 const NAMES: [&str; RINGS] = ["LIFE", "PROTECTED", "ACTIVITY"];
+/// Of the map by which the programs know that they have to wake us.
+const ASLEEP_MAP: &str = "ASLEEP";
 /// Bytes of a ring that are copied in one round, and at most a record more: small against the rings, because rounds wait in
 /// memory for the stages behind.
 const ROUND: usize = 256 << 10;
@@ -25,6 +29,8 @@ const SLACK: usize = 8 << 10;
 const BUSY: Duration = Duration::from_millis(10);
 /// On a quiet host the timer backs off to this, which bounds how late a violation is seen.
 const QUIET: Duration = Duration::from_millis(50);
+/// Where nothing happens at all the first record wakes us. This timer is for a word that somebody else has cleared.
+const ASLEEP: Duration = Duration::from_secs(1);
 
 /// The three rings' reading side.
 pub struct Drain {
@@ -32,6 +38,10 @@ pub struct Drain {
     /// Edge-triggered: a ring that merely holds something must not end the wait, or each few records would
     /// be a round of their own.
     wakes: OwnedFd,
+    /// Readable = somebody wants the wait to end.
+    waker: Arc<OwnedFd>,
+    /// One word: this side sleeps. None: the programs that write the rings are of another time.
+    asleep: Option<Array<MapData, u32>>,
     pause: Duration,
     /// The last round left something behind.
     more: bool,
@@ -55,7 +65,10 @@ pub struct Drained {
 impl Drain {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SensorError> {
         let [life, protected, activity] = NAMES;
-        Self::over([take(ebpf, life)?, take(ebpf, protected)?, take(ebpf, activity)?])
+        let asleep = Array::try_from(take(ebpf, ASLEEP_MAP)?);
+        let asleep = Some(asleep.map_err(|source| map_error(ASLEEP_MAP, source))?);
+        let rings = Self::over([take(ebpf, life)?, take(ebpf, protected)?, take(ebpf, activity)?])?;
+        Ok(Self { asleep, ..rings })
     }
 
     /// Of maps that are there, in ring order.
@@ -66,23 +79,58 @@ impl Drain {
         };
         let ([life, protected, activity], [first, second, third]) = (NAMES, maps);
         let rings = [ring(life, first)?, ring(protected, second)?, ring(activity, third)?];
-        let wakes = waiting_for(&rings).map_err(|error| SensorError::Rings(error.into()))?;
-        Ok(Self { rings, wakes, pause: BUSY, more: false })
+        let waker = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| SensorError::Rings(error.into()))?;
+        let wakes = waiting_for(&rings, &waker).map_err(|error| SensorError::Rings(error.into()))?;
+        Ok(Self { rings, wakes, waker: Arc::new(waker), asleep: None, pause: BUSY, more: false })
     }
 
-    /// Waits until there is something or the timer is due, then copies of it what a round takes.
-    pub fn round(&mut self) -> Result<Drained, SensorError> {
+    /// Ends a wait from another thread.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.waker))
+    }
+
+    /// Waits until there is something or the timer is due, then copies of it what a round takes. `may_sleep`: nothing waits
+    /// for the time to go by.
+    pub fn round(&mut self, may_sleep: bool) -> Result<Drained, SensorError> {
+        if may_sleep && !self.more && self.pause == QUIET {
+            return self.sleep();
+        }
         if !self.more {
-            self.wait().map_err(SensorError::Rings)?;
+            self.wait(self.pause).map_err(SensorError::Rings)?;
         }
         let drained = self.take();
         self.pause = if drained.is_empty() { (self.pause * 2).min(QUIET) } else { BUSY };
         Ok(drained)
     }
 
-    fn wait(&self) -> io::Result<()> {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(self.pause.subsec_nanos()) };
-        let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS);
+    /// The same without a timer of its own.
+    fn sleep(&mut self) -> Result<Drained, SensorError> {
+        self.say_asleep(true)?;
+        // In this order, see `wake` of the sensor's `emit`.
+        fence(Ordering::SeqCst);
+        // What was handed over before the programs knew wakes nobody.
+        let mut drained = self.take();
+        if drained.is_empty() {
+            let pause = if self.asleep.is_some() { ASLEEP } else { QUIET };
+            self.wait(pause).map_err(SensorError::Rings)?;
+            drained = self.take();
+        }
+        self.say_asleep(false)?;
+        if !drained.is_empty() {
+            self.pause = BUSY;
+        }
+        Ok(drained)
+    }
+
+    fn say_asleep(&mut self, is_so: bool) -> Result<(), SensorError> {
+        let Some(asleep) = &mut self.asleep else { return Ok(()) };
+        asleep.set(0, u32::from(is_so), 0).map_err(|source| map_error(ASLEEP_MAP, source))
+    }
+
+    fn wait(&self, pause: Duration) -> io::Result<()> {
+        let timeout =
+            Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
+        let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS + 1);
         match epoll::wait(&self.wakes, rustix::buffer::spare_capacity(&mut woken), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -108,6 +156,20 @@ impl Drain {
             records
         });
         Drained { records, until }
+    }
+}
+
+/// Ends waits of a [`Drain`]: the one that goes on, and all later ones.
+#[derive(Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// From here on the drain waits for nothing.
+    pub fn wake(&self) {
+        // Only a full counter takes none, and then it is readable.
+        if let Err(error) = rustix::io::write(&*self.0, &1_u64.to_ne_bytes()) {
+            tracing::warn!("the rings' thread may end a second later: {error}");
+        }
     }
 }
 
@@ -165,8 +227,9 @@ impl Copied {
     }
 }
 
-fn waiting_for(rings: &[Ring; RINGS]) -> rustix::io::Result<OwnedFd> {
+fn waiting_for(rings: &[Ring; RINGS], waker: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     let wakes = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&wakes, waker, epoll::EventData::new_u64(RINGS as u64), epoll::EventFlags::IN)?;
     for (ring, number) in rings.iter().zip(0..) {
         let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&wakes, &ring.map, epoll::EventData::new_u64(number), events)?;

@@ -44,9 +44,6 @@ pub use succession::detach;
 const LOOK: u64 = 1_000_000_000;
 /// Where mounts follow each other the marks are renewed this often at most, beside each [`LOOK`].
 const REMARK: u64 = 100_000_000;
-/// Longest wait when nothing is due.
-const IDLE: Duration = Duration::from_millis(500);
-
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     // Anybody else cannot read the keys either, and would be told that the host is not enrolled.
@@ -194,11 +191,11 @@ impl Watch {
         }
     }
 
-    /// Until the next frame is due.
+    /// Until the next frame or the next look is due.
     fn wait(&self) -> Duration {
-        let now = Now::read().boot;
-        let due = self.sealer.due().map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        due.unwrap_or(IDLE).min(IDLE)
+        let look = self.looked.saturating_add(LOOK);
+        let due = self.sealer.due().map_or(look, |at| at.min(look));
+        Duration::from_nanos(due.saturating_sub(Now::read().boot))
     }
 
     fn take(&mut self, records: &[Raw]) {

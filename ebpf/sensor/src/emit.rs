@@ -6,7 +6,9 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query};
+use aya_ebpf::helpers::generated::{
+    bpf_ringbuf_discard, bpf_ringbuf_output, bpf_ringbuf_query, bpf_ringbuf_reserve,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;
 use graven_abi::header::{ABI_VERSION, ring};
@@ -14,7 +16,7 @@ use graven_abi::limits::{ACTIVITY_RING, LIFE_RING, PROTECTED_RING};
 use graven_abi::{counter, filter::class};
 
 use crate::kernel::clock::now;
-use crate::kernel::maps::{count, next_sequence};
+use crate::kernel::maps::{count, next_sequence, was_asleep};
 use crate::kernel::overflow;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::task::{self, Current};
@@ -85,7 +87,8 @@ struct Finished {
 }
 
 /// The agent is woken when a quarter of the ring is full; until then its own timer finds the records:
-/// a wake-up for each would double the price of a change.
+/// a wake-up for each would double the price of a change. While nothing happens the agent sleeps without such a timer, and the
+/// first record wakes it.
 #[inline(always)]
 fn output(map: &RingBuf, size: u32, record: Finished, lost: u32) -> bool {
     let raw = core::ptr::from_ref(map).cast_mut().cast();
@@ -97,6 +100,25 @@ fn output(map: &RingBuf, size: u32, record: Finished, lost: u32) -> bool {
     };
     if failed != 0 {
         count(lost);
+    } else if was_asleep() {
+        wake(map);
     }
     failed == 0
+}
+
+/// What is handed over and is no record: nobody reads it, but the agent is woken.
+const NOTHING: u64 = 8;
+
+/// The kernel hands a record over by an exchange of its length, a barrier, before it is asked whether the agent sleeps; the
+/// agent says that it will before it looks at the rings for the last time: one of both sees the other.
+#[inline(always)]
+fn wake(map: &RingBuf) {
+    let raw = core::ptr::from_ref(map).cast_mut().cast();
+    // SAFETY: `raw` is a ring-buffer map; what was reserved is given back at once.
+    unsafe {
+        let nothing = bpf_ringbuf_reserve(raw, NOTHING, 0);
+        if !nothing.is_null() {
+            bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP.into());
+        }
+    }
 }

@@ -84,7 +84,7 @@ fn shell(demo: &Path, lines: &str) -> Command {
 fn until_gone(mut child: Child, drain: &mut Drain, merge: &mut Merge, records: &mut Vec<Raw>) -> Result<()> {
     ensure!(child.wait()?.success(), "a change did not succeed");
     until("the record of the end of a child", || {
-        records.extend(merge.add(drain.round()?));
+        records.extend(merge.add(drain.round(false)?));
         let ended = |raw: &Raw| {
             decode(raw)
                 .is_ok_and(|seen| matches!(seen.event, Event::Exit { .. }) && seen.task.id.pid == child.id())

@@ -98,6 +98,7 @@ fn what_is_cloned_into_a_file_or_made_of_it_by_a_command_is_recorded() -> Result
         if !disk.mount(&at)? {
             return Ok(());
         }
+        scene.stage().known(&at)?;
         let mut below = Scene::below(scene.stage(), &at, "commands", scene.actor())?;
         clones(&mut below)?;
         subvolumes(&mut below)?;

@@ -49,6 +49,9 @@ static OWN: Array<u32> = Array::with_max_entries(limits::OWN, 0);
 /// 1 = inode-time tracepoints or functions of the VFS tell of writes: the agent says so once they are attached.
 #[map]
 static WITNESS: Array<u32> = Array::with_max_entries(1, 0);
+/// 1 = the agent sleeps, and wants to be woken by the next record.
+#[map]
+static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 /// Written and read by the agent alone, see `graven_abi::told`; it lives as long as the rings do.
 #[map]
 static TOLD: Array<u64> = Array::with_max_entries(told::COUNT, 0);
@@ -397,6 +400,20 @@ pub fn submitted() -> i32 {
 pub fn has_witness() -> bool {
     // SAFETY: a live map value; volatile, because the agent writes it.
     WITNESS.get_ptr(0).is_some_and(|told| unsafe { told.read_volatile() } != 0)
+}
+
+/// Must the agent be woken? Asked behind a record's handing over; whoever is told so has to do it.
+#[inline(always)]
+pub fn was_asleep() -> bool {
+    let Some(asleep) = ASLEEP.get_ptr_mut(0) else { return false };
+    // SAFETY: a live map value; volatile, because the agent and other CPUs write it.
+    unsafe {
+        let was = asleep.read_volatile() != 0;
+        if was {
+            asleep.write_volatile(0);
+        }
+        was
+    }
 }
 
 /// Is it a process of the agent?
