@@ -1,10 +1,11 @@
-//! Embeds the sensor, in its two builds. It is compiled by another compiler, so it must be there already.
+//! Embeds the sensor, in its three builds. It is compiled by another compiler, so it must be there already.
 
 use std::path::Path;
 
 fn main() {
     let objects = [
         ("GRAVEN_SENSOR", concat!(env!("CARGO_MANIFEST_DIR"), "/../target/sensor/graven-sensor.o")),
+        ("GRAVEN_SENSOR_CAST", concat!(env!("CARGO_MANIFEST_DIR"), "/../target/sensor/graven-sensor-cast.o")),
         (
             "GRAVEN_SENSOR_COUNTED",
             concat!(env!("CARGO_MANIFEST_DIR"), "/../target/sensor/graven-sensor-counted.o"),

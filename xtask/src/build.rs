@@ -30,7 +30,7 @@ const FOREIGN: [&str; 8] = [
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "The sensor is built into target/sensor/graven-sensor.o, and only if something in ebpf/ or \
+    after_help = "The sensor is built into target/sensor/graven-sensor*.o, and only if something in ebpf/ or \
                         the toolchain changed; the programs are target/release/graven-agent and \
                         target/release/graven."
 )]
@@ -76,9 +76,10 @@ struct Variant {
     cpu: &'static str,
 }
 
-/// For kernels from 5.12 on, and for those before.
-const VARIANTS: [Variant; 2] = [
+/// For kernels from 5.12 on, for those that have bpf_rdonly_cast, and for those before.
+const VARIANTS: [Variant; 3] = [
     Variant { name: "graven-sensor", features: &[], cpu: "v3" },
+    Variant { name: "graven-sensor-cast", features: &["--features", "cast"], cpu: "v3" },
     Variant { name: "graven-sensor-counted", features: &["--features", "counted"], cpu: "v2" },
 ];
 

@@ -1,5 +1,6 @@
 //! Loads the programs and attaches them, in the order of `wanted`.
 
+use std::borrow::Cow;
 use std::io;
 
 use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint};
@@ -33,6 +34,8 @@ const ON_REQUEST: [&str; 2] = ["resolve", "shape"];
 
 /// What was loaded.
 pub(super) struct Loaded {
+    /// Which build.
+    pub(super) object: &'static [u8],
     pub(super) ebpf: Ebpf,
     /// The kernel has the inode-time tracepoints.
     pub(super) witnessed: bool,
@@ -74,15 +77,18 @@ const ATOMICS: Version = Version(5, 12);
 fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loaded, SensorError> {
     let whole = kernel >= ATOMICS;
     let witnessed = whole && known.witnessed;
-    let object = if whole { super::OBJECT } else { super::OBJECT_COUNTED };
-    let words = cast.map_or(0, |cast| cast.words);
+    let object = match cast {
+        _ if !whole => super::OBJECT_COUNTED,
+        Some(_) => super::OBJECT_CAST,
+        None => super::OBJECT,
+    };
+    let code = cast.map_or(Cow::Borrowed(object), |cast| cast::put_into(object, cast).into());
     let mut ebpf = EbpfLoader::new()
         .override_global("OFFSETS", known.offsets.as_bytes(), true)
         // The object for old kernels has no use for it.
         .override_global("INODE_LEAVING", &known.inode_leaving, whole)
-        .override_global("WORDS", &words, whole)
         .override_global("WITNESSED", &u32::from(witnessed), whole)
-        .load(&cast::put_into(object, cast))
+        .load(&code)
         .map_err(load_error)?;
     for name in ON_REQUEST {
         let program: &mut RawTracePoint = program(&mut ebpf, name)?;
@@ -90,7 +96,7 @@ fn load_with(kernel: Version, known: &Known, cast: Option<Cast>) -> Result<Loade
     }
     let functions = (whole && !witnessed).then(|| known.later.clone());
     let refused = load_wanted(&mut ebpf, kernel, functions.as_deref())?;
-    Ok(Loaded { ebpf, witnessed, functions, kernel, uncast: None, refused })
+    Ok(Loaded { object, ebpf, witnessed, functions, kernel, uncast: None, refused })
 }
 
 /// The verifier takes its time: all programs are loaded before the first is attached, so that they begin together.

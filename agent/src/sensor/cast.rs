@@ -1,11 +1,10 @@
 //! bpf_rdonly_cast (Linux 6.2): with it the sensor loads a field of any struct of the kernel's where it would otherwise
 //! call a helper, which costs twenty times as much.
 //!
-//! In: the object, in which a call of a helper that no kernel has stands where the function is to be called. Out: the
-//! object with calls of the function, by its number in this kernel's BTF; or, where the kernel has none, with plain
-//! moves in their place, which are never run.
+//! In: the object, in which a call of a helper that no kernel has stands where the function is to be called, and a number
+//! where the struct's is. Out: the object with calls of the function, by its number in this kernel's BTF.
 
-use graven_abi::offsets::CAST;
+use graven_abi::offsets::{CAST, CAST_TO};
 
 /// Bytes of an instruction (Documentation/bpf/standardization/instruction-set.rst).
 const INSTRUCTION: usize = 8;
@@ -13,8 +12,8 @@ const INSTRUCTION: usize = 8;
 const CALL: [u8; 4] = [0x85, 0, 0, 0];
 /// The same with BPF_PSEUDO_KFUNC_CALL as the source register.
 const CALL_FUNCTION: [u8; 4] = [0x85, 0x20, 0, 0];
-/// r0 = r1.
-const MOVE: [u8; INSTRUCTION] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
+/// BPF_ALU64 | BPF_MOV | BPF_K and BPF_ALU | BPF_MOV | BPF_K: a number into a register.
+const MOVES: [u8; 2] = [0xb7, 0xb4];
 
 /// What the kernel's BTF says of it.
 #[derive(Clone, Copy, Debug)]
@@ -26,48 +25,55 @@ pub(super) struct Cast {
 }
 
 /// The object as this kernel can load it.
-pub(super) fn put_into(object: &[u8], cast: Option<Cast>) -> Vec<u8> {
-    let stands = [CALL, CAST.to_le_bytes()].concat();
-    let instead = match cast {
-        Some(cast) => [CALL_FUNCTION, cast.function.to_le_bytes()].concat(),
-        None => MOVE.to_vec(),
-    };
+pub(super) fn put_into(object: &[u8], cast: Cast) -> Vec<u8> {
     let mut object = object.to_vec();
     // Sections of instructions are aligned to one.
     for instruction in object.chunks_exact_mut(INSTRUCTION) {
-        if *instruction == *stands {
-            instruction.copy_from_slice(&instead);
+        let (code, number) = instruction.split_at_mut(INSTRUCTION / 2);
+        if *code == CALL && *number == CAST.to_le_bytes() {
+            code.copy_from_slice(&CALL_FUNCTION);
+            number.copy_from_slice(&cast.function.to_le_bytes());
+        } else if is_move(code) && *number == CAST_TO.to_le_bytes() {
+            number.copy_from_slice(&cast.words.to_le_bytes());
         }
     }
     object
 }
 
+/// Whichever register the number goes to.
+fn is_move(code: &[u8]) -> bool {
+    matches!(code, [code, registers, 0, 0] if MOVES.contains(code) && *registers < 0x10)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::{OBJECT, OBJECT_CAST, OBJECT_COUNTED};
     use super::*;
 
-    /// An object has calls to be put into; those of other helpers and everything else stay as they are.
+    const THIS: Cast = Cast { function: 0x0102_0304, words: 0x0506 };
+
+    /// One object has calls to be put into; those of other helpers and everything else stay as they are.
     #[test]
-    fn only_the_calls_that_stand_for_it_become_calls_of_the_function() {
-        for object in [super::super::OBJECT, super::super::OBJECT_COUNTED] {
-            let made = put_into(object, Some(Cast { function: 0x0102_0304, words: 7 }));
-            let changed: Vec<&[u8]> = made
-                .chunks(INSTRUCTION)
-                .zip(object.chunks(INSTRUCTION))
-                .filter(|(now, before)| now != before)
-                .map(|(now, _)| now)
-                .collect();
-            assert!(changed.iter().all(|now| **now == [0x85, 0x20, 0, 0, 4, 3, 2, 1]), "{changed:?}");
-            assert_eq!(changed.is_empty(), std::ptr::eq(object, super::super::OBJECT_COUNTED));
-            assert_eq!(made.len(), object.len());
-        }
+    fn only_what_stands_for_it_becomes_a_call_of_the_function() {
+        let made = put_into(OBJECT_CAST, THIS);
+        let instructions = |object| <[u8]>::chunks(object, INSTRUCTION);
+        let changed: Vec<&[u8]> = instructions(&made)
+            .zip(instructions(OBJECT_CAST))
+            .filter(|(now, before)| now != before)
+            .map(|(now, _)| now)
+            .collect();
+        let (calls, others): (Vec<&[u8]>, _) = changed.iter().partition(|now| now[0] == CALL[0]);
+        assert!(calls.iter().all(|now| **now == [0x85, 0x20, 0, 0, 4, 3, 2, 1]), "{calls:?}");
+        assert!(others.iter().all(|now| is_move(&now[..4]) && now[4..] == [6, 5, 0, 0]), "{others:?}");
+        assert!(calls.len() > 100 && !others.is_empty(), "{} calls, {} numbers", calls.len(), others.len());
+        assert_eq!(made.len(), OBJECT_CAST.len());
     }
 
     #[test]
-    fn where_the_kernel_has_none_no_call_is_left() {
-        let made = put_into(super::super::OBJECT, None);
-        let stands = [CALL, CAST.to_le_bytes()].concat();
-        assert!(!made.windows(INSTRUCTION).any(|bytes| bytes == stands), "at any alignment");
-        assert_eq!(made.len(), super::super::OBJECT.len());
+    fn nothing_that_stands_for_it_is_left_and_kernels_without_it_have_none() {
+        let stands = [CAST.to_le_bytes(), CAST_TO.to_le_bytes()];
+        let stand = |object: &[u8]| object.windows(4).any(|bytes| stands.iter().any(|word| bytes == word));
+        assert!(!stand(OBJECT) && !stand(OBJECT_COUNTED), "at any alignment");
+        assert!(stand(OBJECT_CAST) && !stand(&put_into(OBJECT_CAST, THIS)));
     }
 }

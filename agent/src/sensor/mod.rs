@@ -44,6 +44,9 @@ pub use twins::Twins;
 /// The programs, as `cargo xtask build` left them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR"));
 
+/// The same for kernels with bpf_rdonly_cast (from 6.2 on, with the JIT).
+pub static OBJECT_CAST: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR_CAST"));
+
 /// The same for kernels before 5.12, which have no atomics that return a value.
 pub static OBJECT_COUNTED: &[u8] = aya::include_bytes_aligned!(env!("GRAVEN_SENSOR_COUNTED"));
 
@@ -230,6 +233,7 @@ impl Mended {
 
 /// The loaded sensor. Dropping it detaches everything, unless this process is about to die or was told to leave it.
 pub struct Sensor {
+    object: &'static [u8],
     ebpf: Ebpf,
     hooks: Vec<Hook>,
     links: Vec<links::Link>,
@@ -261,7 +265,7 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the object with this kernel's offsets. Nothing is attached yet.
     pub fn load() -> Result<Self, SensorError> {
-        let attach::Loaded { mut ebpf, witnessed, functions, kernel, uncast, .. } = attach::load()?;
+        let attach::Loaded { object, mut ebpf, witnessed, functions, kernel, uncast, .. } = attach::load()?;
         let open = frozen::freeze(&ebpf);
         let lasting = stay::lasting(&ebpf)?;
         let told = Array::try_from(take(&mut ebpf, "TOLD")?).map_err(|source| map_error("TOLD", source))?;
@@ -276,6 +280,7 @@ impl Sensor {
         let overflow = overflow::Overflows::new(&mut ebpf)?;
         let (hooks, links) = (Vec::new(), Vec::new());
         Ok(Self {
+            object,
             ebpf,
             hooks,
             links,
@@ -298,6 +303,11 @@ impl Sensor {
             counters,
             sequences,
         })
+    }
+
+    /// The build that was loaded.
+    pub fn object(&self) -> &'static [u8] {
+        self.object
     }
 
     /// What tells which inodes change. Once it is attached.

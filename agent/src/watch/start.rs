@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::roots::Roots;
 use crate::sandbox::User;
 use crate::seal::{Now, Opening, Sealer, new_run, this_boot};
-use crate::sensor::{Counted, OBJECT, Sensor, Twins};
+use crate::sensor::{Counted, Sensor, Twins};
 use crate::ship::{Identity, Launch, Shipper, Target};
 use crate::spool::{LAST_WORD, Limits, Opened, Spool};
 use crate::vigil::{Seen, Vigil};
@@ -141,7 +141,7 @@ impl Watch {
             processes_seeded: seeded,
             witness: witness.name().to_owned(),
             preemption: preemption(),
-            sensor_hash: Sha256::digest(OBJECT).to_vec(),
+            sensor_hash: Sha256::digest(self.sensor.object()).to_vec(),
             late: succession.late(),
             stays: self.sensor.stays(),
         }

@@ -9,6 +9,10 @@ pub const ABSENT: u32 = u32::MAX;
 /// Number of a helper that no kernel has: the agent puts a call of bpf_rdonly_cast in its place.
 pub const CAST: u32 = 0x4752_4156;
 
+/// Stands for BTF's number of `struct pt_regs`, which what is called in its place is told. No word of the sensor's data: its
+/// address would be kept in a register, or on the stack, through each function that reads the kernel's memory.
+pub const CAST_TO: u32 = 0x5641_5247;
+
 macro_rules! offsets {
     ($($field:ident = $struct:literal . $path:literal,)+) => {
         /// Byte offsets, named `struct_field`.

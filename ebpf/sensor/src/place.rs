@@ -124,15 +124,19 @@ pub extern "C" fn describe(owner: u32, inode: u64, dentry: u64) -> u32 {
     scratch.begin_path();
     let path = match dentry {
         0 => Path::default(),
-        _ => path_of(append_path(owner, dentry), unhashed(Dentry(dentry)), 0),
+        _ => {
+            // By the block, which the path begins with: a read of its own needs room on the stack of the longest chain of calls.
+            let flags = unhashed(Dentry::is_unhashed(scratch.block(dentry)));
+            path_of(append_path(owner, dentry), flags, 0)
+        }
     };
     scratch.facts().path = path;
     0
 }
 
 #[inline(always)]
-fn unhashed(dentry: Dentry) -> u16 {
-    if dentry.unhashed() { flag::UNHASHED } else { 0 }
+fn unhashed(is_so: bool) -> u16 {
+    if is_so { flag::UNHASHED } else { 0 }
 }
 
 /// The first kept inode of the slot: the one the call was about. Its address.
@@ -190,13 +194,12 @@ pub extern "C" fn describe_moved(owner: u32, index: u32) -> u32 {
 pub extern "C" fn describe_file(owner: u32, file: u64) -> u32 {
     let Some(scratch) = Scratch::of(owner) else { return NOTHING };
     let Opened { inode, dentry, mount, .. } = File(file).read(scratch);
-    let head = scratch.block(inode);
-    let (mode, sb): (u16, u64) = (head.field(offset!(inode_mode)), head.field(offset!(inode_sb)));
+    let sb: u64 = scratch.block(inode).field(offset!(inode_sb));
     if !is_in_tree(scratch.top(sb).field(offset!(super_flags))) {
         return NOTHING;
     }
     let class = classify(owner, inode, dentry);
-    if class == class::MUTABLE && !is_device(mode.into()) {
+    if class == class::MUTABLE && !is_device(Inode(inode).mode()) {
         maps::count(counter::IGNORED);
         return NOTHING;
     }
@@ -287,7 +290,7 @@ extern "C" fn describe_argument(owner: u32, dirfd: u32, address: u64, touched: u
             base = path_of(append_path(owner, dentry), flag::MOUNT, mount);
             // No argument: the descriptor's file itself, which may have no name (AT_EMPTY_PATH).
             if first == 0 {
-                path.flags |= unhashed(Dentry(dentry));
+                path.flags |= unhashed(Dentry(dentry).unhashed());
             }
         }
     }

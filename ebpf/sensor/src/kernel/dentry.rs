@@ -7,7 +7,7 @@ use super::inode::{Inode, is_in_tree};
 use super::maps;
 use super::offset::{WITNESSED, load, offset};
 use super::read::at;
-use super::scratch::Scratch;
+use super::scratch::{Block, Scratch};
 
 /// DCACHE_OP_REVALIDATE of `dentry.d_flags`: its file system asks somebody else whether the name still holds.
 pub const REVALIDATES: u32 = 4;
@@ -37,6 +37,12 @@ impl Dentry {
     #[inline(always)]
     pub fn unhashed(self) -> bool {
         at::<u64>(self.0 + offset!(dentry_hash) + offset!(bl_node_pprev)) == 0
+    }
+
+    /// The same, by its beginning.
+    #[inline(always)]
+    pub fn is_unhashed(head: Block) -> bool {
+        head.field::<u64>(offset!(dentry_hash) + offset!(bl_node_pprev)) == 0
     }
 }
 

@@ -14,10 +14,6 @@ pub static OFFSETS: Offsets = {
 #[unsafe(no_mangle)]
 pub static INODE_LEAVING: u32 = 0;
 
-/// BTF's number of `struct pt_regs`, for bpf_rdonly_cast; 0 = this kernel has no such function.
-#[unsafe(no_mangle)]
-pub static WORDS: u32 = 0;
-
 /// 1 = this kernel has the inode-time tracepoints: no directory moves unseen, and almost no write.
 #[unsafe(no_mangle)]
 pub static WITNESSED: u32 = 0;

@@ -2,26 +2,24 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_bytes;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
-use graven_abi::offsets::{ABSENT, CAST};
-
-use super::offset::{WORDS, load};
+use graven_abi::offsets::{ABSENT, CAST, CAST_TO};
 
 /// Memory of the kernel as `struct pt_regs`, which begins with 16 plain words: a load from it costs what a load costs.
 /// Only where [`casts`].
 #[inline(always)]
-pub fn cast(address: u64) -> *const u8 {
-    // SAFETY: bpf_rdonly_cast(address, type), which the agent puts in the place of this number: it hands back the
+fn cast(address: u64) -> *const u8 {
+    // SAFETY: bpf_rdonly_cast(address, type), which the agent puts in the place of these numbers: it hands back the
     // address as a pointer that the verifier lets be read and that reads as zeros where nothing can be read.
     unsafe {
         let cast: unsafe extern "C" fn(u64, u64) -> *const u8 = core::mem::transmute(CAST as usize);
-        cast(address, load(&WORDS))
+        cast(address, CAST_TO.into())
     }
 }
 
-/// Has this kernel the cast?
+/// Is this the build for kernels with the cast?
 #[inline(always)]
-pub fn casts() -> bool {
-    cfg!(not(feature = "counted")) && load(&WORDS) != 0
+pub const fn casts() -> bool {
+    cfg!(feature = "cast")
 }
 
 /// A value at a kernel address; zeros where nothing can be read.
