@@ -54,7 +54,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 When the agent ends its sensor stays (`[sensor] stay` in agent.toml) and the next agent takes over. This is for a host
-that shall have no agent any more. Exit code 0: nothing is attached. 2: an agent runs.")]
+that shall have no agent any more. Exit code 0: nothing is attached. 2: an agent runs, and its sensor stays.")]
 pub struct Detach {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]

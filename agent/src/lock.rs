@@ -1,8 +1,8 @@
 //! One agent a host: a lock that the kernel drops when the agent dies, and that names who holds it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -13,7 +13,7 @@ const MAX_TEXT: u64 = 64;
 /// Held as long as this lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// The lock is not to be had.
@@ -51,6 +51,24 @@ impl Lock {
         Self::take(state, 0o700, "lock", "state")
     }
 
+    /// Takes the folder in which a sensor is kept: what runs with it is nobody else's.
+    pub fn of_kept(folder: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::File { path: folder.to_owned(), key: "sensor.pins", source };
+        let file = File::open(folder).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(held("", folder.to_owned())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Is it this folder that is held, and not one that stood there before?
+    pub fn is_of(&self, folder: &Path) -> bool {
+        let same = |here: &Metadata, there: &Metadata| here.dev() == there.dev() && here.ino() == there.ino();
+        let found = std::fs::symlink_metadata(folder).and_then(|found| Ok((found, self.file.metadata()?)));
+        found.is_ok_and(|(here, there)| same(&here, &there))
+    }
+
     fn take(folder: &Path, mode: u32, name: &str, key: &'static str) -> Result<Self, LockError> {
         let path = folder.join(name);
         let failed = |source| LockError::File { path: path.clone(), key, source };
@@ -70,7 +88,7 @@ impl Lock {
                 if file.metadata().map_err(failed)?.is_file() {
                     (&file).take(MAX_TEXT).read_to_string(&mut holder).map_err(failed)?;
                 }
-                return Err(LockError::Held { holder: holder.trim().to_owned(), path });
+                return Err(held(&holder, path));
             }
             Err(error) => return Err(failed(error.into())),
         }
@@ -79,8 +97,17 @@ impl Lock {
         if let Err(error) = named.and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::warn!("{} cannot name this process: {error}", path.display());
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
+}
+
+/// `holder`: what stands in the lock, if anything can.
+fn held(holder: &str, path: PathBuf) -> LockError {
+    let holder = match holder.trim() {
+        "" => "unknown",
+        pid => pid,
+    };
+    LockError::Held { holder: holder.to_owned(), path }
 }
 
 fn open(path: &Path) -> io::Result<File> {

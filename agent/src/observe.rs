@@ -53,7 +53,9 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
     }
     eprintln!("ready");
     loop {
-        match collector.incoming.recv_timeout(LOOK) {
+        let collected = collector.incoming.recv_timeout(LOOK);
+        let caught_up = collected.is_err();
+        match collected {
             Ok(Collected::Records(records)) => {
                 for raw in &records {
                     let judged = pipeline.judge(raw);
@@ -80,7 +82,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             pipeline.attribution().link(found);
         }
         let now = Now::read().boot;
-        for judged in pipeline.folded(now).into_iter().chain(pipeline.remounted(now)) {
+        for judged in pipeline.folded(caught_up.then_some(now)).into_iter().chain(pipeline.remounted(now)) {
             printer.print(&judged)?;
         }
         if sensor.marks_stale() | roots.mounts_changed() {
@@ -104,7 +106,7 @@ pub fn observe(arguments: &Observe) -> anyhow::Result<()> {
             Collected::Failed(error) => eprintln!("the rest of the rings cannot be read: {error}"),
         }
     }
-    for judged in pipeline.folded(u64::MAX) {
+    for judged in pipeline.folded(Some(u64::MAX)) {
         printer.print(&judged)?;
     }
     printer.flush()?;

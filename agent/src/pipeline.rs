@@ -42,6 +42,8 @@ pub struct Pipeline<H: Host = ThisHost> {
     before: Option<(u64, Policy)>,
     refusals: Refusals,
     expected: VecDeque<u32>,
+    /// When the last one happened that was judged, CLOCK_BOOTTIME, ns.
+    reached: u64,
     ignored: u64,
     undecodable: u64,
 }
@@ -50,7 +52,7 @@ impl<H: Host> Pipeline<H> {
     /// The stages with their state.
     pub fn new(attribution: Attribution<H>, policy: Policy) -> Self {
         let (refusals, expected) = (Refusals::default(), VecDeque::new());
-        Self { attribution, policy, before: None, refusals, expected, ignored: 0, undecodable: 0 }
+        Self { attribution, policy, before: None, refusals, expected, reached: 0, ignored: 0, undecodable: 0 }
     }
 
     /// The agent has started itself as this process, to see whether the sensor tells of it: that it begins is counted
@@ -64,6 +66,7 @@ impl<H: Host> Pipeline<H> {
     pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
+        self.reached = attributed.at;
         let mut judged = judge(self.policy_at(attributed.at), attributed);
         if let Some(place) = self.expected.iter().position(|pid| is_by_own_child(&judged, *pid)) {
             self.expected.remove(place);
@@ -104,9 +107,10 @@ impl<H: Host> Pipeline<H> {
         judged
     }
 
-    /// Refusals that were folded, when their time is over. `now`: CLOCK_BOOTTIME, ns; the greatest number = all.
-    pub fn folded(&mut self, now: u64) -> Vec<Judged> {
-        self.refusals.due(now)
+    /// Refusals that were folded, when their time is over. `now`: CLOCK_BOOTTIME, ns; none: more of what happened before now
+    /// waits to be judged; the greatest number = all.
+    pub fn folded(&mut self, now: Option<u64>) -> Vec<Judged> {
+        self.refusals.due(now.unwrap_or(self.reached))
     }
 
     /// A row of what found no room, as a record.

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use graven_abi::syscalls::ioctl;
+use graven_agent::sensor;
 use graven_tests::layout::{self, Layout};
 use graven_tests::programs;
 
@@ -67,27 +68,37 @@ fn shared() -> BTreeMap<String, Layout> {
     }
 }
 
-/// The object as the linker left it, and as the agent embeds it, without the compiler's debug information.
-fn linked() -> Result<Vec<u8>> {
+/// The builds, as the agent embeds them, without the compiler's debug information.
+const BUILDS: [(&str, &[u8]); 3] = [
+    ("graven-sensor", sensor::OBJECT),
+    ("graven-sensor-cast", sensor::OBJECT_CAST),
+    ("graven-sensor-counted", sensor::OBJECT_COUNTED),
+];
+
+/// One as the linker left it.
+fn linked(build: &str) -> Result<Vec<u8>> {
     let release = programs::path(programs::AGENT)?;
     let target = release.parent().and_then(|folder| folder.parent()).context("no target folder")?;
-    let path: PathBuf = target.join("sensor/graven-sensor/bpfel-unknown-none/release/graven-sensor");
+    let path: PathBuf = target.join("sensor").join(build).join("bpfel-unknown-none/release/graven-sensor");
     std::fs::read(&path).with_context(|| format!("{}: run cargo xtask build", path.display()))
 }
 
 #[test]
-fn the_embedded_object_is_the_one_that_was_linked() -> Result<()> {
-    let (embedded, linked) = (layout::programs(graven_agent::sensor::OBJECT)?, layout::programs(&linked()?)?);
-    ensure!(embedded.len() > 5, "only {} sections with programs", embedded.len());
-    ensure!(embedded.keys().eq(linked.keys()), "{:?} and {:?}", embedded.keys(), linked.keys());
-    let differing: Vec<&String> = embedded.keys().filter(|name| embedded[*name] != linked[*name]).collect();
-    ensure!(differing.is_empty(), "the embedded sensor is of another build: {differing:?}");
+fn the_embedded_objects_are_those_that_were_linked() -> Result<()> {
+    for (build, object) in BUILDS {
+        let (embedded, linked) = (layout::programs(object)?, layout::programs(&linked(build)?)?);
+        ensure!(embedded.len() > 5, "only {} sections with programs", embedded.len());
+        ensure!(embedded.keys().eq(linked.keys()), "{:?} and {:?}", embedded.keys(), linked.keys());
+        let differing: Vec<&String> =
+            embedded.keys().filter(|name| embedded[*name] != linked[*name]).collect();
+        ensure!(differing.is_empty(), "the embedded {build} is another one: {differing:?}");
+    }
     Ok(())
 }
 
 #[test]
 fn every_struct_has_the_same_layout_on_both_sides() -> Result<()> {
-    let (sensor, agent) = (layout::of_crate(&linked()?, "graven_abi")?, shared());
+    let (sensor, agent) = (layout::of_crate(&linked("graven-sensor")?, "graven_abi")?, shared());
     let unknown: BTreeSet<&String> = sensor.keys().filter(|name| !agent.contains_key(*name)).collect();
     let offsets = "graven_abi::offsets::Offsets".to_owned();
     ensure!(unknown == BTreeSet::from([&offsets]), "structs that this test does not compare: {unknown:?}");
@@ -100,7 +111,11 @@ fn every_struct_has_the_same_layout_on_both_sides() -> Result<()> {
 
 #[test]
 fn the_kernels_offsets_lie_in_the_objects_btf_where_the_agent_writes_them() -> Result<()> {
-    let structs = layout::of_btf(graven_agent::sensor::OBJECT)?;
+    BUILDS.iter().try_for_each(|(build, object)| lie_where_written(object).with_context(|| build.to_string()))
+}
+
+fn lie_where_written(object: &[u8]) -> Result<()> {
+    let structs = layout::of_btf(object)?;
     let found: Vec<&Layout> =
         structs.iter().filter(|(name, _)| name == "Offsets").map(|(_, layout)| layout).collect();
     ensure!(found.len() == 1, "{} structs Offsets in the BTF", found.len());

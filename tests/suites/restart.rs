@@ -2,6 +2,7 @@
 //! thing once, or is counted as lost.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::sleep;
@@ -51,6 +52,11 @@ fn run_of(stage: &Stage) -> Result<PathBuf> {
     let mut runs = stage.kept()?.runs()?;
     ensure!(runs.len() == 1, "{runs:?}");
     runs.pop().context("none")
+}
+
+/// What is kept of it.
+fn entries(run: &Path) -> Result<BTreeSet<OsString>> {
+    Ok(std::fs::read_dir(run)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?)
 }
 
 fn detach(stage: &Stage) -> Result<Ended> {
@@ -192,6 +198,30 @@ fn a_sensor_is_taken_off_once_no_agent_runs() -> Result<()> {
         let said = detach(stage)?.succeeded()?;
         ensure!(said.text()?.starts_with("0 sensors"), "{}", said.text()?);
         Ok(())
+    })
+}
+
+#[test]
+fn the_sensor_of_another_agent_that_runs_stays() -> Result<()> {
+    on_quick("others", |stage| {
+        let begin = stage.begin()?;
+        // Whoever has the same folder for sensors and other files of its own.
+        let other = stage.outside("other")?;
+        let own = stage.agent.config();
+        let text = std::fs::read_to_string(&own)?;
+        let mine = own.parent().context("no folder")?.display().to_string();
+        std::fs::write(other.join("agent.toml"), text.replace(&mine, &other.display().to_string()))?;
+        std::fs::copy(stage.agent.policy(), other.join("policy.toml"))?;
+        let kept = entries(&run_of(stage)?)?;
+        let config = other.join("agent.toml");
+        programs::run(AGENT, ["detach".as_ref(), "--config".as_ref(), config.as_os_str()])?
+            .refused(2, &["another agent runs", "stays"])?;
+        ensure!(entries(&run_of(stage)?)? == kept, "of {kept:?} something is gone");
+        stage.agent.kill()?;
+        let made = make(stage, "after", MEANWHILE)?;
+        stage.agent.run()?;
+        stage.fence()?;
+        are_told_once(stage, begin, &made)
     })
 }
 

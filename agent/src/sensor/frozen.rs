@@ -10,7 +10,8 @@ use aya::maps::{Map, MapData};
 use crate::sys;
 
 /// Those that are written from here, and the rings, whose readers move their positions. What the agent writes there is
-/// compared with what is there, see `Sensor::mend_maps`.
+/// compared with what is there, see `Sensor::mend_maps`; but for ASLEEP, which changes all the time and delays a record by a
+/// second at most.
 const WRITTEN: [&str; 10] =
     ["MARKS", "MARKED", "OWN", "WITNESS", "ASLEEP", "TOLD", "OVERFLOW", "LIFE", "PROTECTED", "ACTIVITY"];
 

@@ -32,6 +32,8 @@ use aya_log::EbpfLogger;
 use graven_abi::counter;
 use graven_abi::header::ring;
 
+use crate::lock::Lock;
+
 pub use attach::Hook;
 pub use marks::{Mark, MarkClass, Wanted, above, with_mounts};
 pub use merge::Merge;
@@ -247,6 +249,8 @@ pub struct Sensor {
     lasting: Vec<(&'static str, u32)>,
     /// Where they are kept, with the links.
     kept: Option<PathBuf>,
+    /// And held, so that nobody else takes it for what an agent has left.
+    held: Option<Lock>,
     told: Array<MapData, u64>,
     /// What was written there last.
     on_disk: Counted,
@@ -291,6 +295,7 @@ impl Sensor {
             open,
             lasting,
             kept: None,
+            held: None,
             told,
             on_disk: Counted::default(),
             from: 0,

@@ -6,9 +6,9 @@
 //! handed on once; what cannot be read is counted. Never: reads the records of another layout, or uses a folder that others than
 //! root may change.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use graven_abi::header::{ABI_VERSION, Header, ring};
 use graven_abi::{counter, told};
 use graven_record::id::HostId;
+
+use crate::lock::{Lock, LockError};
 
 use super::links::{self, LINK};
 use super::overflow::{Overflow, Overflows};
@@ -184,9 +186,20 @@ fn name_of(folder: &Path) -> Option<(u16, u64)> {
     Some((version.parse().ok()?, u64::from_str_radix(start, 16).ok()?))
 }
 
-/// Keeps maps with these numbers of the kernel's, those that are not kept yet.
+/// Makes the folder, if it is not there, and holds it: before anything lies in it that another could take for left.
+pub(super) fn hold(folder: &Path) -> Result<Lock, SensorError> {
+    // Whoever can open it can hold it.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| kept(folder, error))?;
+    let lock = Lock::of_kept(folder).map_err(|error| kept(folder, error))?;
+    match lock.is_of(folder) {
+        true => Ok(lock),
+        false => Err(kept(folder, "somebody has removed it while it was made".to_owned())),
+    }
+}
+
+/// Keeps maps with these numbers of the kernel's in a folder that is held, those that are not kept yet.
 pub(super) fn keep(folder: &Path, maps: &[(&'static str, u32)]) -> Result<(), SensorError> {
-    fs::create_dir_all(folder).map_err(|error| kept(folder, error))?;
     for (name, id) in maps.iter().filter(|(name, id)| !is_kept(folder, name, *id)) {
         let path = folder.join(name);
         // Something else may stand there.
@@ -210,6 +223,15 @@ impl Left {
     /// From which moment on it is this run's to tell, CLOCK_BOOTTIME, ns; none = from its beginning.
     pub fn from(&self) -> Option<u64> {
         self.told().ok().map(|(_, from)| from).filter(|from| *from > 0)
+    }
+
+    /// So that it is nobody else's to take. None: nothing is left any more.
+    pub fn lock(&self) -> Result<Option<Lock>, LockError> {
+        match Lock::of_kept(&self.folder) {
+            Ok(lock) => Ok(Some(lock).filter(|lock| lock.is_of(&self.folder))),
+            Err(LockError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the programs off their hooks and reads what they have left to tell. `until`: CLOCK_BOOTTIME, ns; what is younger the

@@ -27,9 +27,10 @@ const MOST: usize = ROUND / size_of::<Header>();
 const SLACK: usize = 8 << 10;
 /// The kernel wakes us only when a ring is a quarter full; everything else waits for this timer.
 const BUSY: Duration = Duration::from_millis(10);
-/// On a quiet host the timer backs off to this, which bounds how late a violation is seen.
+/// On a quiet host the timer backs off to this.
 const QUIET: Duration = Duration::from_millis(50);
-/// Where nothing happens at all the first record wakes us. This timer is for a word that somebody else has cleared.
+/// Where nothing happens at all the first record wakes us. This timer is for a word that somebody else has cleared: it bounds
+/// how late a violation is seen.
 const ASLEEP: Duration = Duration::from_secs(1);
 
 /// The three rings' reading side.
@@ -103,36 +104,44 @@ impl Drain {
         Ok(drained)
     }
 
-    /// The same without a timer of its own.
+    /// The same, to be woken by the first record.
     fn sleep(&mut self) -> Result<Drained, SensorError> {
-        self.say_asleep(true)?;
+        self.say_asleep(true);
         // In this order, see `wake` of the sensor's `emit`.
         fence(Ordering::SeqCst);
         // What was handed over before the programs knew wakes nobody.
         let mut drained = self.take();
+        let mut woken = Ok(false);
         if drained.is_empty() {
             let pause = if self.asleep.is_some() { ASLEEP } else { QUIET };
-            self.wait(pause).map_err(SensorError::Rings)?;
+            woken = self.wait(pause);
             drained = self.take();
         }
-        self.say_asleep(false)?;
-        if !drained.is_empty() {
+        self.say_asleep(false);
+        // What woke us may stand behind a record that is being written yet.
+        if woken.map_err(SensorError::Rings)? || !drained.is_empty() {
             self.pause = BUSY;
         }
         Ok(drained)
     }
 
-    fn say_asleep(&mut self, is_so: bool) -> Result<(), SensorError> {
-        let Some(asleep) = &mut self.asleep else { return Ok(()) };
-        asleep.set(0, u32::from(is_so), 0).map_err(|source| map_error(ASLEEP_MAP, source))
+    /// Where that cannot be said, nobody wakes us, and the timer of a quiet host is left.
+    fn say_asleep(&mut self, is_so: bool) {
+        let Some(asleep) = &mut self.asleep else { return };
+        if let Err(error) = asleep.set(0, u32::from(is_so), 0) {
+            tracing::warn!("{ASLEEP_MAP} cannot be written, the rings are looked at all the time: {error}");
+            self.asleep = None;
+        }
     }
 
-    fn wait(&self, pause: Duration) -> io::Result<()> {
+    /// Did something end it before its time?
+    fn wait(&self, pause: Duration) -> io::Result<bool> {
         let timeout =
             Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
         let mut woken: Vec<epoll::Event> = Vec::with_capacity(RINGS + 1);
         match epoll::wait(&self.wakes, rustix::buffer::spare_capacity(&mut woken), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(count) => Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -166,7 +175,6 @@ pub struct Waker(Arc<OwnedFd>);
 impl Waker {
     /// From here on the drain waits for nothing.
     pub fn wake(&self) {
-        // Only a full counter takes none, and then it is readable.
         if let Err(error) = rustix::io::write(&*self.0, &1_u64.to_ne_bytes()) {
             tracing::warn!("the rings' thread may end a second later: {error}");
         }

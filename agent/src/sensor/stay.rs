@@ -13,6 +13,7 @@ impl Sensor {
     /// attached. If that fails they end with it.
     pub fn stay(&mut self, pins: &Pins) -> Result<(), SensorError> {
         let folder = pins.begin();
+        self.held = Some(pins::hold(&folder)?);
         let kept = pins::keep(&folder, &self.lasting)
             .and_then(|()| self.links.iter_mut().try_for_each(|link| link.keep(&folder)));
         match kept {
@@ -20,6 +21,7 @@ impl Sensor {
             Err(_) => {
                 self.links.iter_mut().for_each(links::Link::keep_no_more);
                 forget(&folder);
+                self.held = None;
             }
         }
         kept
@@ -49,6 +51,14 @@ impl Sensor {
         written.map_err(|source| map_error("TOLD", source))
     }
 
+    /// What is held may be a folder that was removed.
+    fn hold(&mut self, folder: &Path) -> Result<(), SensorError> {
+        if !self.held.as_ref().is_some_and(|lock| lock.is_of(folder)) {
+            self.held = Some(pins::hold(folder)?);
+        }
+        Ok(())
+    }
+
     /// What outlives the agent, if any of it is gone or is not as it was written.
     pub(super) fn mend_kept(&mut self) -> Option<Mended> {
         let folder = self.kept.clone()?;
@@ -62,7 +72,9 @@ impl Sensor {
             (0, true) => "what a successor is told of this run was altered".to_owned(),
             (gone, _) => format!("{gone} of the maps and links that outlive the agent were removed"),
         };
-        let kept = pins::keep(&folder, &self.lasting)
+        let kept = self
+            .hold(&folder)
+            .and_then(|()| pins::keep(&folder, &self.lasting))
             .and_then(|()| self.links.iter_mut().try_for_each(|link| link.keep(&folder)))
             .and_then(|()| self.tell(self.on_disk))
             .and_then(|()| self.begin_at(self.from));

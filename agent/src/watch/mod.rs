@@ -95,6 +95,8 @@ struct Watch {
     undecodable: u64,
     /// Mounts that were not told, up to now.
     untold: u64,
+    /// What the rings held was judged, up to now.
+    caught_up: bool,
     /// Something was appended and not yet synced.
     unsynced: bool,
     /// What the spool refuses.
@@ -170,7 +172,9 @@ impl Watch {
     /// Ends with what made it impossible to go on, if anything did.
     fn until_stopped(&mut self, collector: &Collector) -> Option<SensorError> {
         loop {
-            match collector.incoming.recv_timeout(self.wait()) {
+            let collected = collector.incoming.recv_timeout(self.wait());
+            self.caught_up = collected.is_err();
+            match collected {
                 Ok(Collected::Records(records)) => self.take(&records),
                 Ok(Collected::Failed(error)) => return Some(error),
                 Ok(Collected::Reload) => self.reload(),
@@ -275,7 +279,7 @@ impl Watch {
             tracing::warn!("spool: {finding}");
             self.sealer.lose(LossKind::Spool, finding.lost(), "", now);
         }
-        let folded = self.pipeline.folded(now.boot).into_iter();
+        let folded = self.pipeline.folded(self.caught_up.then_some(now.boot)).into_iter();
         for judged in folded.chain(self.pipeline.remounted(now.boot)) {
             self.sealer.push(judged, now);
         }
@@ -391,7 +395,7 @@ impl Watch {
             // Detached, so that every row is complete.
             self.sensor.complete();
         }
-        for judged in self.pipeline.folded(u64::MAX) {
+        for judged in self.pipeline.folded(Some(u64::MAX)) {
             self.sealer.push(judged, Now::read());
         }
         self.tell_losses(u64::MAX);

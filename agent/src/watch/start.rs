@@ -93,6 +93,7 @@ impl Watch {
             looked: 0,
             undecodable: 0,
             untold: 0,
+            caught_up: false,
             unsynced: false,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),

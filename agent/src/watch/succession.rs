@@ -4,7 +4,6 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use graven_record::frame::LossKind;
 use graven_record::id::HostId;
 
@@ -25,25 +24,43 @@ pub fn detach(config: &Config) -> anyhow::Result<(usize, u64)> {
         return Err(SensorError::NotRoot.into());
     }
     let _locks = [Lock::of_runtime(&config.runtime)?, Lock::of_state(&config.state)?];
-    let (mut runs, mut records) = (0, 0);
+    let (mut runs, mut records, mut failure) = (0, 0, None);
     let left = Pins::all(&config.sensor.pins)?.iter().map(Pins::left).collect::<Result<Vec<_>, _>>()?;
     for left in left.iter().flatten() {
+        let _lock = match left.lock() {
+            Ok(Some(lock)) => lock,
+            Ok(None) => continue,
+            Err(error) => {
+                failure = Some(anyhow::Error::new(error));
+                continue;
+            }
+        };
         // What cannot be read is let go like the rest.
         let taken = left.take(u64::MAX).map(|taken| taken.records.len() as u64 + taken.unreadable);
         records += taken.unwrap_or_else(|error| {
             tracing::warn!("what waited cannot be counted: {}", exit::in_one_line(&error));
             0
         });
-        left.forget().context("what an earlier run left cannot be removed")?;
-        runs += 1;
+        match left.forget() {
+            Ok(()) => runs += 1,
+            Err(error) => {
+                failure =
+                    Some(anyhow::Error::new(error).context("what an earlier run left cannot be removed"));
+            }
+        }
     }
-    Ok((runs, records))
+    match failure {
+        Some(error) => Err(error.context(format!("{runs} sensors were taken off, another stays"))),
+        None => Ok((runs, records)),
+    }
 }
 
 /// What a start finds.
 #[derive(Debug, Default)]
 pub(super) struct Succession {
     left: Vec<Left>,
+    /// Nobody else's, until they are forgotten.
+    held: Vec<Lock>,
     inherited: Vec<Inherited>,
     /// What the new sensor's records need not tell.
     pub(super) twins: Twins,
@@ -65,7 +82,7 @@ impl Succession {
         }
     }
 
-    fn say(&mut self, error: &SensorError) {
+    fn say(&mut self, error: &(dyn std::error::Error + 'static)) {
         let why = exit::in_one_line(error);
         tracing::error!("what happened while no agent ran cannot be told: {why}");
         self.unseen.push(format!("what happened before this start while no agent ran: {why}"));
@@ -88,6 +105,17 @@ pub(super) fn succeed(config: &Config, host: &HostId, sensor: &mut Sensor) -> Su
         succession.say(&error);
         Vec::new()
     });
+    // Another agent of this identity has another state; its sensor is not left.
+    let (left, held): (Vec<Left>, Vec<Lock>) = left
+        .into_iter()
+        .filter_map(|left| match left.lock() {
+            Ok(lock) => Some(left).zip(lock),
+            Err(error) => {
+                succession.say(&error);
+                None
+            }
+        })
+        .unzip();
     // Known before the sensor is kept: whoever comes after a crash in between knows whose each moment is.
     let from = if left.is_empty() { 0 } else { Now::read().boot.saturating_add(OVERLAP) };
     if let Err(error) = sensor.begin_at(from) {
@@ -123,7 +151,7 @@ pub(super) fn succeed(config: &Config, host: &HostId, sensor: &mut Sensor) -> Su
         }
     }
     succession.twins = succession.around(from);
-    succession.left = left;
+    (succession.left, succession.held) = (left, held);
     succession
 }
 
@@ -150,7 +178,7 @@ impl Watch {
             }
             self.write(true);
         }
-        for left in &succession.left {
+        for (left, _lock) in succession.left.iter().zip(&succession.held) {
             if let Err(error) = left.forget() {
                 tracing::error!(
                     "what an earlier run left cannot be removed, and will be counted again: {error}"

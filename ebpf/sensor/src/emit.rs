@@ -16,7 +16,7 @@ use graven_abi::limits::{ACTIVITY_RING, LIFE_RING, PROTECTED_RING};
 use graven_abi::{counter, filter::class};
 
 use crate::kernel::clock::now;
-use crate::kernel::maps::{count, next_sequence, was_asleep};
+use crate::kernel::maps::{count, is_asleep, next_sequence, wakes};
 use crate::kernel::overflow;
 use crate::kernel::scratch::Scratch;
 use crate::kernel::task::{self, Current};
@@ -100,7 +100,7 @@ fn output(map: &RingBuf, size: u32, record: Finished, lost: u32) -> bool {
     };
     if failed != 0 {
         count(lost);
-    } else if was_asleep() {
+    } else if is_asleep() {
         wake(map);
     }
     failed == 0
@@ -110,7 +110,8 @@ fn output(map: &RingBuf, size: u32, record: Finished, lost: u32) -> bool {
 const NOTHING: u64 = 8;
 
 /// The kernel hands a record over by an exchange of its length, a barrier, before it is asked whether the agent sleeps; the
-/// agent says that it will before it looks at the rings for the last time: one of both sees the other.
+/// agent says that it will before it looks at the rings for the last time: one of both sees the other. Without room the next one
+/// tries again.
 #[inline(always)]
 fn wake(map: &RingBuf) {
     let raw = core::ptr::from_ref(map).cast_mut().cast();
@@ -118,6 +119,7 @@ fn wake(map: &RingBuf) {
     unsafe {
         let nothing = bpf_ringbuf_reserve(raw, NOTHING, 0);
         if !nothing.is_null() {
+            wakes();
             bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP.into());
         }
     }

@@ -15,7 +15,8 @@ use crate::world::{Places, World};
 
 /// Steps of each seed. One step is a move or the like and a few changes.
 const STEPS: usize = 600;
-/// Any three: what fails is said with its seed.
+/// Any three: what fails is said with its seed. Of these an emulated machine takes one for each file system, which takes it as
+/// long as it takes this one for all.
 const SEEDS: [u64; 3] = [1, 20, 300];
 /// One for each file system where the policy changes too, which takes the agent some time.
 const RELOADED: [u64; 2] = [4_000, 50_000];
@@ -49,8 +50,9 @@ fn run(stage: &Stage, places: Places, seed: u64, steps: usize) -> Result<usize> 
 #[test]
 fn no_change_is_lost_wherever_directories_move() -> Result<()> {
     on_stage(SUITE, |stage| {
-        for (_, folder) in stage.grounds() {
-            for seed in SEEDS {
+        let seeds = if sight::is_emulated() { 1 } else { SEEDS.len() };
+        for (number, (_, folder)) in stage.grounds().into_iter().enumerate() {
+            for seed in SEEDS.into_iter().cycle().skip(number).take(seeds) {
                 run(stage, Places::make(folder, &format!("seed-{seed}"), false)?, seed, STEPS)?;
             }
         }

@@ -402,17 +402,19 @@ pub fn has_witness() -> bool {
     WITNESS.get_ptr(0).is_some_and(|told| unsafe { told.read_volatile() } != 0)
 }
 
-/// Must the agent be woken? Asked behind a record's handing over; whoever is told so has to do it.
+/// Does the agent sleep? Asked behind a record's handing over.
 #[inline(always)]
-pub fn was_asleep() -> bool {
-    let Some(asleep) = ASLEEP.get_ptr_mut(0) else { return false };
+pub fn is_asleep() -> bool {
     // SAFETY: a live map value; volatile, because the agent and other CPUs write it.
-    unsafe {
-        let was = asleep.read_volatile() != 0;
-        if was {
-            asleep.write_volatile(0);
-        }
-        was
+    ASLEEP.get_ptr(0).is_some_and(|asleep| unsafe { asleep.read_volatile() } != 0)
+}
+
+/// It is being woken: nobody else has to.
+#[inline(always)]
+pub fn wakes() {
+    if let Some(asleep) = ASLEEP.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { asleep.write_volatile(0) }
     }
 }
 
