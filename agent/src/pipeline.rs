@@ -42,7 +42,7 @@ pub struct Pipeline<H: Host = ThisHost> {
     before: Option<(u64, Policy)>,
     refusals: Refusals,
     expected: VecDeque<u32>,
-    /// When the last one happened that was judged, CLOCK_BOOTTIME, ns.
+    /// When the last one happened, CLOCK_BOOTTIME, ns.
     reached: u64,
     ignored: u64,
     undecodable: u64,
@@ -64,9 +64,9 @@ impl<H: Host> Pipeline<H> {
 
     /// One record through decode, attribute and policy. None for what only feeds the process table.
     pub fn judge(&mut self, raw: &Raw) -> Result<Option<Judged>, DecodeError> {
+        self.reached = raw.time();
         let observed = decode(raw).inspect_err(|_| self.undecodable += 1)?;
         let Some(attributed) = self.attribution.attribute(&observed) else { return Ok(None) };
-        self.reached = attributed.at;
         let mut judged = judge(self.policy_at(attributed.at), attributed);
         if let Some(place) = self.expected.iter().position(|pid| is_by_own_child(&judged, *pid)) {
             self.expected.remove(place);

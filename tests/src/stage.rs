@@ -188,6 +188,10 @@ impl Stage {
     /// Waits until what is mounted here, below a protected place, is known as a part of it. Before it is, a change is kept
     /// because nothing is known of its place, and one that this comes into has a record of each.
     pub fn known(&self, mounted: &Path) -> Result<()> {
+        // Where nothing tells of changes the places of names are not asked for.
+        if !sight::of_changes() {
+            return Ok(());
+        }
         for number in 0..LOOKS {
             let path = mounted.join(format!("known-{number}"));
             std::fs::create_dir(&path)?;
