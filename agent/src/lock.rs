@@ -55,11 +55,8 @@ impl Lock {
     pub fn of_kept(folder: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::File { path: folder.to_owned(), key: "sensor.pins", source };
         let file = File::open(folder).map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(held("", folder.to_owned())),
-            Err(error) => Err(failed(error.into())),
-        }
+        hold(&file, folder, failed)?;
+        Ok(Self { file })
     }
 
     /// Is it this folder that is held, and not one that stood there before?
@@ -81,17 +78,7 @@ impl Lock {
             opened => opened,
         }
         .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                if file.metadata().map_err(failed)?.is_file() {
-                    (&file).take(MAX_TEXT).read_to_string(&mut holder).map_err(failed)?;
-                }
-                return Err(held(&holder, path));
-            }
-            Err(error) => return Err(failed(error.into())),
-        }
+        hold(&file, &path, failed)?;
         // The lock holds without its text too: a full disk must not keep the agent from watching.
         let named = file.set_len(0).and_then(|()| file.rewind());
         if let Err(error) = named.and_then(|()| writeln!(file, "{}", std::process::id())) {
@@ -101,13 +88,22 @@ impl Lock {
     }
 }
 
-/// `holder`: what stands in the lock, if anything can.
-fn held(holder: &str, path: PathBuf) -> LockError {
-    let holder = match holder.trim() {
+/// Takes it, or says who has it, if that stands in it: in a folder nothing can.
+fn hold(file: &File, path: &Path, failed: impl Fn(io::Error) -> LockError) -> Result<(), LockError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        Err(error) => return Err(failed(error.into())),
+    }
+    let mut text = String::new();
+    if file.metadata().map_err(&failed)?.is_file() {
+        file.take(MAX_TEXT).read_to_string(&mut text).map_err(&failed)?;
+    }
+    let holder = match text.trim() {
         "" => "unknown",
         pid => pid,
     };
-    LockError::Held { holder: holder.to_owned(), path }
+    Err(LockError::Held { holder: holder.to_owned(), path: path.to_owned() })
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -91,6 +91,11 @@ pub fn is_emulated() -> bool {
     std::env::var_os("GRAVEN_VM").is_some()
 }
 
+/// So many repetitions, or under emulation, where each takes many times as long, this part of them.
+pub fn repetitions(count: usize, part: usize) -> usize {
+    if is_emulated() { count / part } else { count }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,7 +79,7 @@ const BUILDS: [(&str, &[u8]); 3] = [
 fn linked(build: &str) -> Result<Vec<u8>> {
     let release = programs::path(programs::AGENT)?;
     let target = release.parent().and_then(|folder| folder.parent()).context("no target folder")?;
-    let path: PathBuf = target.join("sensor").join(build).join("bpfel-unknown-none/release/graven-sensor");
+    let path: PathBuf = target.join("sensor").join(build).with_extension("linked");
     std::fs::read(&path).with_context(|| format!("{}: run cargo xtask build", path.display()))
 }
 

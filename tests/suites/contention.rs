@@ -17,11 +17,6 @@ const SUITE: &str = "contention";
 const WRITERS: usize = 8;
 const FILES: usize = 4_000;
 
-/// Under emulation a preempted program stays so for ten times as long, and fewer are enough.
-fn files() -> usize {
-    if sight::is_emulated() { FILES / 2 } else { FILES }
-}
-
 #[test]
 fn what_eight_writers_do_on_one_processor_is_recorded_or_counted() -> Result<()> {
     on_stage(SUITE, |stage| {
@@ -29,19 +24,20 @@ fn what_eight_writers_do_on_one_processor_is_recorded_or_counted() -> Result<()>
         let scene = Scene::new(stage, "busy", &actor)?;
         let folders = (0..WRITERS).map(|number| scene.directory(&number.to_string()));
         let folders = folders.collect::<Result<Vec<_>>>()?;
+        let files = sight::repetitions(FILES, 2);
         let begin = Instant::now();
         let mut writers = Vec::new();
         for folder in folders {
-            let words = words!["--cpu", "0", "flood", folder, "0", files().to_string()];
+            let words = words!["--cpu", "0", "flood", folder, "0", files.to_string()];
             let child = actor.command(&words).stdout(Stdio::null()).spawn()?;
             writers.push((folder, child));
         }
         for (_, child) in &mut writers {
             ensure!(child.wait()?.success(), "a writer failed");
         }
-        println!("{} creations in {:?}", WRITERS * files(), begin.elapsed());
+        println!("{} creations in {:?}", WRITERS * files, begin.elapsed());
         stage.fence()?;
-        let done = writers.iter().map(|(folder, child)| Done { folder, pid: child.id(), names: files() });
+        let done = writers.iter().map(|(folder, child)| Done { folder, pid: child.id(), names: files });
         let done: Vec<Done<'_>> = done.collect();
         for tally in Tally::all(stage, scene.begin(), &done)? {
             println!("{tally:?}");

@@ -43,7 +43,7 @@ fn alone(test: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
 
 /// Under emulation a tenth is enough of a flood.
 fn files() -> usize {
-    if sight::is_emulated() { FILES / 10 } else { FILES }
+    sight::repetitions(FILES, 10)
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_finds_no_room_is_counted_by_directory_and_process() -> Result<()> {
         let (ours, theirs) = (scene.directory("ours")?, scene.directory("theirs")?);
         let (swung, file) = (scene.directory("swung")?, scene.file("swung/file")?);
         // The first fills the rings, whatever the others do.
-        let more = if sight::is_emulated() { EACH / 4 } else { EACH };
+        let more = sight::repetitions(EACH, 4);
         let (count, names) = (EACH.to_string(), more.to_string());
         let agent = scene.stage().agent.pid().context("the agent is not running")?;
         let stopped = Stopped::new(agent)?;

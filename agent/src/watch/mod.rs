@@ -44,6 +44,7 @@ pub use succession::detach;
 const LOOK: u64 = 1_000_000_000;
 /// Where mounts follow each other the marks are renewed this often at most, beside each [`LOOK`].
 const REMARK: u64 = 100_000_000;
+
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     // Anybody else cannot read the keys either, and would be told that the host is not enrolled.

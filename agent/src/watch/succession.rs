@@ -178,13 +178,14 @@ impl Watch {
             }
             self.write(true);
         }
-        for (left, _lock) in succession.left.iter().zip(&succession.held) {
+        for left in &succession.left {
             if let Err(error) = left.forget() {
                 tracing::error!(
                     "what an earlier run left cannot be removed, and will be counted again: {error}"
                 );
             }
         }
+        drop(succession.held);
         self.twins = succession.twins;
     }
 

@@ -14,7 +14,7 @@ use crate::{SUITE, actor};
 #[test]
 fn what_is_made_between_two_moves_is_recorded() -> Result<()> {
     const CHANGES: usize = 6_000;
-    let changes = if sight::is_emulated() { CHANGES / 3 } else { CHANGES };
+    let changes = sight::repetitions(CHANGES, 3);
     on_stage(SUITE, |stage| {
         for (number, (_, folder)) in stage.grounds().into_iter().enumerate() {
             let inside = folder.join("shuttle");
