@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use graven_record::subject::Shared;
+use graven_record::shared::Shared;
 use graven_record::v1::record::Event;
-use graven_record::v1::{Decision, Process};
+use graven_record::v1::{Decision, Process, Subject};
 
 use crate::attribute::{Attribution, Host, ThisHost};
 use crate::decode::{self, DecodeError, decode};
@@ -99,7 +99,7 @@ impl<H: Host> Pipeline<H> {
         let mut judged: Vec<Judged> =
             found.map(|found| judge(&self.policy, found)).filter(is_of_a_place).collect();
         // Where nobody is known nobody is named.
-        let is_nobody = |subject: &Shared| subject.process.is_none();
+        let is_nobody = |subject: &Shared<Subject>| subject.process.is_none();
         for judged in &mut judged {
             judged.record.subject.take_if(|subject| is_nobody(subject));
         }

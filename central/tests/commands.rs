@@ -119,7 +119,7 @@ fn by(process: Process, record: Record) -> Record {
 fn judged(decision: Decision, record: Record) -> Record {
     let (severity, rule) = (Severity::High.into(), "demo".to_owned());
     let verdict = Verdict { decision: decision.into(), severity, rule, reason: "must not change".to_owned() };
-    Record { verdict: Some(verdict), ..record }
+    Record { verdict: Some(verdict.into()), ..record }
 }
 
 /// What a person did over ssh, sealed now.

@@ -16,7 +16,7 @@ pub mod frame;
 pub mod epoch;
 pub mod chain;
 pub mod event;
-pub mod subject;
+pub mod shared;
 pub mod ocsf;
 pub mod text;
 

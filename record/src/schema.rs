@@ -11,11 +11,11 @@ pub(crate) mod record {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/graven.record.v1.rs"));
 
-        pub use crate::subject::Subject;
+        pub use crate::shared::{Subject, Verdict};
     }
 }
 
-pub(crate) mod subject {
+pub(crate) mod shared {
     include!(concat!(env!("OUT_DIR"), "/shared/graven.record.v1.rs"));
 }
 

@@ -155,7 +155,7 @@ fn what_an_agent_that_is_killed_had_in_its_hands_is_counted_and_the_rest_is_told
         let kinds = ["life", "protected", "activity", "queue", "skipped"];
         let lost = kinds.into_iter().map(|kind| lost(stage, begin, kind)).sum::<Result<u64>>()?;
         ensure!(told + lost >= AROUND as u64, "{told} told and {lost} lost of {AROUND}");
-        // A frame's worth and what was on its way: it waits a tenth of a second for others.
+        // A frame's worth and what was on its way: it waits a tenth of a second for others, and half of that for the disk.
         println!("{told} of {AROUND} told, {lost} lost");
         ensure!(lost <= AROUND as u64 / 4, "{lost} are said to be lost");
         // Who killed it is on record: the sensor saw it, and told the next one.

@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use graven_record::frame::LossKind;
-use graven_record::subject::Shared;
+use graven_record::shared::Shared;
 use graven_record::v1;
 
 pub use host::{Exe, Facts, Host, ThisHost};
@@ -70,7 +70,7 @@ pub struct Attributed {
     /// CLOCK_BOOTTIME in ns when it happened.
     pub at: u64,
     /// Who did it.
-    pub subject: Shared,
+    pub subject: Shared<v1::Subject>,
     /// Where in the kernel it came from.
     pub source: v1::Source,
     /// What was done, with host paths.
@@ -261,7 +261,7 @@ impl<H: Host> Attribution<H> {
     }
 
     /// Says who lost records, and where.
-    pub fn attribute_lost(&mut self, lost: Lost) -> (Shared, v1::Lost) {
+    pub fn attribute_lost(&mut self, lost: Lost) -> (Shared<v1::Subject>, v1::Lost) {
         let kind = match lost.ring {
             v1::Ring::Life => LossKind::Life,
             v1::Ring::Protected => LossKind::Protected,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use graven_record::subject::Shared;
+use graven_record::shared::Shared;
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Outcome};
 
@@ -41,7 +41,7 @@ pub(super) struct Remounts {
 #[derive(Debug)]
 struct Call {
     at: u64,
-    subject: Shared,
+    subject: Shared<v1::Subject>,
     source: v1::Source,
     private: Vec<Bytes>,
     target: Vec<u8>,

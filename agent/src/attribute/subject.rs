@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use graven_record::subject::Shared;
+use graven_record::shared::Shared;
 use graven_record::v1;
 
 use super::event::exec_id;
@@ -17,7 +17,7 @@ use crate::decode::observed::{Event, Observed, Task};
 const ANCESTORS: usize = 32;
 
 /// A subject, and the values that go into the private part.
-pub(super) type Told = (Shared, Vec<Bytes>);
+pub(super) type Told = (Shared<v1::Subject>, Vec<Bytes>);
 
 /// The last subject, and what it was made of: a process does many things one after another.
 #[derive(Debug)]

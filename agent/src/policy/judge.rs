@@ -1,6 +1,7 @@
 //! The verdict on one event: a pure function of the policy and the event.
 
 use graven_record::id::Lane;
+use graven_record::shared::Shared;
 use graven_record::v1::record::Event;
 use graven_record::v1::{self, Decision, Entry, File, Outcome, PathSource, Ring, Severity, Subject, Verdict};
 
@@ -32,7 +33,7 @@ pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
 pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
     let record = v1::Record {
         boot_time: at,
-        verdict: Some(decide_own(policy, &event)),
+        verdict: Some(decide_own(policy, &event).into()),
         event: Some(event),
         ..v1::Record::default()
     };
@@ -40,29 +41,34 @@ pub fn own(policy: &Policy, at: u64, event: Event) -> Judged {
 }
 
 /// What the agent itself does to try its sensor out.
-pub fn expected() -> Verdict {
-    verdict(Decision::Ignore, Severity::Info, "", "the agent tries its sensor out".to_owned())
+pub fn expected() -> Shared<Verdict> {
+    verdict(Decision::Ignore, Severity::Info, "", "the agent tries its sensor out".to_owned()).into()
 }
 
 /// A name is not everything: what the kernel found to be a protected inode is never ignored, wherever its name
 /// lies (a directory that was moved away, another hard link, a layer of an overlay); and a name that only the
 /// caller gave may lead anywhere.
-fn by_inode(policy: &Policy, seen: &Attributed, verdict: Verdict, lane: Lane) -> (Verdict, Lane) {
+fn by_inode(
+    policy: &Policy,
+    seen: &Attributed,
+    verdict: Shared<Verdict>,
+    lane: Lane,
+) -> (Shared<Verdict>, Lane) {
     if verdict.decision() != Decision::Ignore {
         return (verdict, lane);
     }
     if let Some(reason) = policy.disks.reason(&seen.event) {
-        return (log(&verdict.rule, reason), Lane::Protected);
+        return (log(&verdict.rule, reason).into(), Lane::Protected);
     }
     if seen.source.ring() == Ring::Protected {
         let reason = "the inode is protected, though this name of it lies in a mutable place".to_owned();
-        return (alert(policy, Severity::High, &verdict.rule, reason), Lane::Protected);
+        return (alert(policy, Severity::High, &verdict.rule, reason).into(), Lane::Protected);
     }
     let argument = |file: &&File| file.path_source() == PathSource::Argument;
     let by_caller = |change: Change<'_>| change.files.iter().flatten().any(argument);
     if !is_told_otherwise(seen) && change(&seen.event).is_some_and(by_caller) {
         let reason = "only the caller named the place, which may be another one";
-        return (log(&verdict.rule, reason), Lane::Activity);
+        return (log(&verdict.rule, reason).into(), Lane::Activity);
     }
     (verdict, lane)
 }
@@ -76,8 +82,8 @@ fn is_told_otherwise(seen: &Attributed) -> bool {
     refused || (seen.witnessed && !is_open && seen.source.entry() == Entry::IoUring)
 }
 
-fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) {
-    match event {
+fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Shared<Verdict>, Lane) {
+    let (verdict, lane) = match event {
         Event::Exec(exec) => program::decide(policy, subject, exec),
         Event::Exit(_) => (log("", ""), Lane::Activity),
         Event::Mount(mount) => (kernel::mount(policy, mount), Lane::Protected),
@@ -88,10 +94,11 @@ fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Verdict, Lane) 
             (alert(policy, Severity::Medium, "", reason), Lane::Protected)
         }
         _ => match change(event) {
-            Some(change) => decide_change(policy, subject, &change),
+            Some(change) => return decide_change(policy, subject, &change),
             None => (decide_own(policy, event), Lane::Protected),
         },
-    }
+    };
+    (verdict.into(), lane)
 }
 
 /// The reason, and how sure it is that it happened.
@@ -133,7 +140,7 @@ fn change(event: &Event) -> Option<Change<'_>> {
 
 /// What the worst side of a change came to, weakest first.
 enum Side<'a> {
-    Mutable(&'a str),
+    Mutable(&'a Place),
     Elsewhere,
     Allowed(&'a str),
     /// The beginning of the path is missing, so nobody can say where it is.
@@ -144,13 +151,14 @@ enum Side<'a> {
     },
 }
 
-fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Verdict, Lane) {
+fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Shared<Verdict>, Lane) {
     let sides = change.files.iter().flatten().map(|file| side(policy, subject, file, change.moves));
     let worst = sides.max_by_key(weight).unwrap_or(Side::Elsewhere);
-    match worst {
-        Side::Mutable(rule) => {
-            let reason = "changes by design".to_owned();
-            (verdict(Decision::Ignore, Severity::Info, rule, reason), Lane::Activity)
+    let (verdict, lane) = match worst {
+        Side::Mutable(place) => {
+            let ignored =
+                || verdict(Decision::Ignore, Severity::Info, &place.rule, "changes by design".to_owned());
+            return (place.says(Outcome::Unspecified, ignored), Lane::Activity);
         }
         Side::Elsewhere if change.outcome == Outcome::Refused => {
             let reason = "refused, and not in a protected place".to_owned();
@@ -165,19 +173,17 @@ fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Ve
             (alert(policy, Severity::Medium, "", reason), Lane::Protected)
         }
         Side::Protected { place, above } => {
-            let Class::Protect(severity) = place.class else { return (log("", ""), Lane::Activity) };
-            let reason = with_outcome(change.outcome, protected(place, above));
-            (alert(policy, severity, &place.rule, reason), Lane::Protected)
+            let Class::Protect(severity) = place.class else { return (log("", "").into(), Lane::Activity) };
+            let changed = |reason| alert(policy, severity, &place.rule, with_outcome(change.outcome, reason));
+            if !above {
+                let said = place.says(change.outcome, || changed(place.reason()));
+                return (said, Lane::Protected);
+            }
+            let reason = format!("{} is protected and moves with its directory", place.pattern);
+            (changed(reason), Lane::Protected)
         }
-    }
-}
-
-fn protected(place: &Place, above: bool) -> String {
-    if above {
-        format!("{} is protected and moves with its directory", place.pattern)
-    } else {
-        place.reason.clone()
-    }
+    };
+    (verdict.into(), lane)
 }
 
 fn weight(side: &Side<'_>) -> (u8, i32) {
@@ -212,7 +218,7 @@ fn side_of_name<'a>(policy: &'a Policy, subject: &Subject, name: &[u8], moves: b
         },
         other => match moves.then(|| policy.places.protected_below(name)).flatten() {
             Some(place) => Side::Protected { place, above: true },
-            None => other.map_or(Side::Elsewhere, |(place, _)| Side::Mutable(&place.rule)),
+            None => other.map_or(Side::Elsewhere, |(place, _)| Side::Mutable(place)),
         },
     }
 }
@@ -540,6 +546,34 @@ severity = "low"
         assert!(judged.record.verdict.unwrap().reason.starts_with("learning"));
         let lost = own(&learn, 1, Event::Lost(v1::Lost { count: 3, ..v1::Lost::default() }));
         assert_eq!(say(&lost), "alert medium [] protected");
+    }
+
+    /// One policy judges all that happens as a new one would each time, and says the same of the same place only once.
+    #[test]
+    fn what_is_said_of_a_place_is_said_again() {
+        let outcomes = [Outcome::Success, Outcome::Reported, Outcome::Refused];
+        let changes = |path: &'static str| {
+            outcomes.map(|outcome| {
+                Event::Unlink(v1::Unlink {
+                    file: file(path),
+                    outcome: outcome.into(),
+                    ..v1::Unlink::default()
+                })
+            })
+        };
+        let mut events =
+            [changes("/etc/a"), changes("/usr/b"), changes("/tmp/c"), changes("/opt/d")].concat();
+        events.extend([rename("/etc/a", "/srv/x"), rename("/srv", "/opt"), rename("/tmp/a", "/home/b/.ssh")]);
+        let learning = POLICY.replace("version = \"1\"", "version = \"1\"\nmode = \"learn\"");
+        for text in [POLICY, &learning] {
+            let kept = policy_of(text);
+            for event in events.iter().chain(events.iter().rev()) {
+                let judged = judge(&kept, seen(event.clone()));
+                assert_eq!(judged, judge(&policy_of(text), seen(event.clone())));
+            }
+            let [first, second] = [0; 2].map(|_| judge(&kept, seen(open("/etc/a"))).record.verdict.unwrap());
+            assert!(first.is(&second));
+        }
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! Which place of the policy a path lies in: the nearest `protect` or `mutable` decides.
 
+use std::cell::OnceCell;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 
-use graven_record::v1::Severity;
+use graven_record::shared::Shared;
+use graven_record::v1::{Outcome, Severity, Verdict};
 
 use super::document::{Mutable, Protect};
 use super::host::{Host, anchor};
-use super::pattern::{Pattern, names};
+use super::pattern::{Pattern, Rank, names};
 use crate::quick::QuickMap;
+
+/// Kinds of [`Outcome`].
+const OUTCOMES: usize = Outcome::Refused as usize + 1;
 
 /// What a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +30,31 @@ pub(super) struct Place {
     pub(super) pattern: Pattern,
     pub(super) class: Class,
     pub(super) rule: String,
-    /// Why a change of it is a violation: said of each.
-    pub(super) reason: String,
+    /// What is said of changes of it, by outcome: the policy's mode and the place are the same each time.
+    said: [OnceLock<Shared<Verdict>>; OUTCOMES],
+    /// One path, so that its leading names are all of it.
+    is_plain: bool,
+    /// The greatest is the nearest; of two equally near, the protected and the more severe one.
+    weight: (Rank, i32),
 }
 
 impl Place {
     fn new(pattern: Pattern, class: Class, rule: &str) -> Self {
-        let reason = format!("{pattern} is protected and no allow.write covers this path and writer");
-        Self { pattern, class, rule: rule.to_owned(), reason }
+        let (is_plain, weight) = (pattern.is_plain(), (pattern.rank(), strictness(class)));
+        Self { pattern, class, rule: rule.to_owned(), said: Default::default(), is_plain, weight }
+    }
+
+    /// Why a change of it is a violation.
+    pub(super) fn reason(&self) -> String {
+        format!("{} is protected and no allow.write covers this path and writer", self.pattern)
+    }
+
+    /// What a change with this outcome comes to: `verdict` is asked the first time.
+    pub(super) fn says(&self, outcome: Outcome, verdict: impl FnOnce() -> Verdict) -> Shared<Verdict> {
+        match self.said.get(outcome as usize) {
+            Some(said) => said.get_or_init(|| verdict().into()).clone(),
+            None => verdict().into(),
+        }
     }
 }
 
@@ -119,14 +142,14 @@ impl Places {
         self.places.push(place);
     }
 
-    /// The nearest place that a path lies in; of two equally near, the protected and the more severe one.
+    /// The nearest place that a path lies in.
     pub(super) fn nearest(&self, path: &[u8]) -> Option<&Place> {
-        let parts = names(path);
+        let parts = OnceCell::new();
         self.index
             .candidates(path)
             .filter_map(|id| self.places.get(id))
-            .filter(|place| place.pattern.covers(&parts))
-            .max_by_key(|place| (place.pattern.rank(), strictness(place.class)))
+            .filter(|place| place.is_plain || place.pattern.covers(parts.get_or_init(|| names(path))))
+            .max_by_key(|place| place.weight)
     }
 
     /// A protected place that moves when the directory `path` moves.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use graven_record::private::SALT_LEN;
-use graven_record::subject::Shared;
+use graven_record::shared::Shared;
 use graven_record::v1::{ExecId, PrivateEntry, Process, Record, Subject};
 
 use super::SealError;
@@ -22,7 +22,7 @@ pub(super) struct Entries {
     /// The run whose value was asked for last, and its index.
     last: Option<(Option<ExecId>, u32)>,
     /// Subjects whose indexes had to change, before and after: no more than records.
-    rebased: Vec<(Shared, Shared)>,
+    rebased: Vec<(Shared<Subject>, Shared<Subject>)>,
 }
 
 impl Entries {
@@ -119,7 +119,7 @@ fn all(subject: &Subject) -> impl Iterator<Item = &Process> {
     subject.process.iter().chain(&subject.ancestors)
 }
 
-fn processes(subject: &mut Shared) -> impl Iterator<Item = &mut Process> {
+fn processes(subject: &mut Shared<Subject>) -> impl Iterator<Item = &mut Process> {
     let subject = &mut **subject;
     subject.process.iter_mut().chain(&mut subject.ancestors)
 }

@@ -76,12 +76,15 @@ impl Pending {
     pub(super) fn records(&self, now: Now) -> impl Iterator<Item = v1::Record> {
         self.lines.iter().map(move |line| v1::Record {
             boot_time: now.boot,
-            verdict: Some(v1::Verdict {
-                decision: Decision::Alert.into(),
-                severity: Severity::Medium.into(),
-                rule: String::new(),
-                reason: format!("{} events were lost: {}", line.count, place(line.kind)),
-            }),
+            verdict: Some(
+                v1::Verdict {
+                    decision: Decision::Alert.into(),
+                    severity: Severity::Medium.into(),
+                    rule: String::new(),
+                    reason: format!("{} events were lost: {}", line.count, place(line.kind)),
+                }
+                .into(),
+            ),
             event: Some(Event::Lost(v1::Lost {
                 kind: line.kind.name().to_owned(),
                 count: line.count,

@@ -313,11 +313,14 @@ impl Sealer {
     fn preface(&self, started: bool, said: &Pending, now: Now) -> Vec<v1::Record> {
         let start = (!started).then(|| v1::Record {
             boot_time: now.boot,
-            verdict: Some(v1::Verdict {
-                decision: v1::Decision::Log.into(),
-                severity: v1::Severity::Info.into(),
-                ..v1::Verdict::default()
-            }),
+            verdict: Some(
+                v1::Verdict {
+                    decision: v1::Decision::Log.into(),
+                    severity: v1::Severity::Info.into(),
+                    ..v1::Verdict::default()
+                }
+                .into(),
+            ),
             event: Some(Event::EpochStart(self.start.clone())),
             ..v1::Record::default()
         });

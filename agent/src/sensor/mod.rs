@@ -14,6 +14,7 @@ mod links;
 mod runs;
 mod frozen;
 mod marks;
+mod pieces;
 mod rings;
 mod merge;
 mod overflow;

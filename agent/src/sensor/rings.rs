@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
-use bytes::Bytes;
 use graven_abi::header::Header;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use super::pieces::Pieces;
 use super::{RINGS, Raw, SensorError, map_error, take, time};
 
 /// Names of the maps, in ring order.
@@ -43,6 +43,7 @@ pub struct Drain {
     waker: Arc<OwnedFd>,
     /// One word: this side sleeps. None: the programs that write the rings are of another time.
     asleep: Option<Array<MapData, u32>>,
+    pieces: Pieces,
     pause: Duration,
     /// The last round left something behind.
     more: bool,
@@ -82,7 +83,15 @@ impl Drain {
         let rings = [ring(life, first)?, ring(protected, second)?, ring(activity, third)?];
         let waker = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| SensorError::Rings(error.into()))?;
         let wakes = waiting_for(&rings, &waker).map_err(|error| SensorError::Rings(error.into()))?;
-        Ok(Self { rings, wakes, waker: Arc::new(waker), asleep: None, pause: BUSY, more: false })
+        Ok(Self {
+            rings,
+            wakes,
+            waker: Arc::new(waker),
+            asleep: None,
+            pieces: Pieces::default(),
+            pause: BUSY,
+            more: false,
+        })
     }
 
     /// Ends a wait from another thread.
@@ -106,6 +115,7 @@ impl Drain {
 
     /// The same, to be woken by the first record.
     fn sleep(&mut self) -> Result<Drained, SensorError> {
+        self.pieces.clear();
         self.say_asleep(true);
         // In this order, see `wake` of the sensor's `emit`.
         fence(Ordering::SeqCst);
@@ -156,7 +166,7 @@ impl Drain {
         let mut until = boot_time();
         self.more = false;
         let records = self.rings.each_mut().map(|ring| {
-            let (records, next) = ring.take();
+            let (records, next) = ring.take(&self.pieces);
             if let Some(next) = next {
                 // A ring is in order, but for what the merge waits for anyway.
                 until = until.min(next);
@@ -195,8 +205,8 @@ impl Drained {
 
 impl Ring {
     /// What a round takes; where that leaves something behind, the time up to which it was taken.
-    fn take(&mut self) -> (Vec<Raw>, Option<u64>) {
-        let mut copied = Copied { bytes: Vec::with_capacity(self.size + SLACK), ends: Vec::new() };
+    fn take(&mut self, pieces: &Pieces) -> (Vec<Raw>, Option<u64>) {
+        let mut copied = Copied { bytes: pieces.empty(self.size + SLACK), ends: Vec::new() };
         let mut taken = None;
         while let Some(item) = self.map.next() {
             copied.add(&item);
@@ -206,7 +216,7 @@ impl Ring {
             }
         }
         self.size = copied.bytes.len();
-        (copied.records(), taken)
+        (copied.records(pieces), taken)
     }
 }
 
@@ -223,8 +233,8 @@ impl Copied {
         self.ends.push(self.bytes.len());
     }
 
-    fn records(self) -> Vec<Raw> {
-        let mut rest = Bytes::from(self.bytes);
+    fn records(self, pieces: &Pieces) -> Vec<Raw> {
+        let mut rest = pieces.shared(self.bytes);
         let mut start = 0;
         let record = |end| {
             let record = rest.split_to(end - start);
@@ -259,7 +269,8 @@ mod tests {
     fn a_rounds_records_come_out_as_they_went_in() {
         let mut copied = Copied::default();
         [&b"one"[..], b"", b"three"].into_iter().for_each(|record| copied.add(record));
-        let records: Vec<Bytes> = copied.records().into_iter().map(|Raw(bytes)| bytes).collect();
+        let records: Vec<bytes::Bytes> =
+            copied.records(&Pieces::default()).into_iter().map(|Raw(bytes)| bytes).collect();
         assert_eq!(records, [&b"one"[..], b"", b"three"]);
     }
 }

@@ -21,7 +21,8 @@
 //! restored central log can ask again; the last segment of this boot's lanes stays always, for it holds
 //! the chain's head. Directories are 0700, files 0600, symbolic links are not followed.
 //!
-//! Never: blocks on the central log, grows beyond its budget, or eats into the file system's reserve. The
+//! Never: blocks on the central log, grows beyond its budget, or eats into the file system's reserve (what others write
+//! between two syncs is seen at the second). The
 //! lane `activity` may fill three quarters of the budget, so that there is always room for `protected`; and frames
 //! that hold only the logger's words of itself (its start, its losses, its stop) have [`LAST_WORD`] to themselves.
 //!

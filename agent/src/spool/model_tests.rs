@@ -268,6 +268,31 @@ fn activity_leaves_room_for_protected_on_a_small_disk() {
     assert!(matches!(fill(&mut spool, &mut heads, Lane::Protected), SpoolError::Reserve { .. }));
 }
 
+/// A share's worth of room comes back with each segment, and not a part of it.
+#[test]
+fn one_acknowledged_segment_is_room_enough_for_a_large_frame_on_a_small_disk() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(Some(110_000));
+    let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 1 << 30, reserve: 10_000 }, BOOT);
+    assert!(matches!(fill(&mut spool, &mut heads, Lane::Activity), SpoolError::Full { limit: 75_000, .. }));
+    spool.sync().unwrap();
+    let files = disk.files().len();
+    spool.reader().acknowledge(stream(Lane::Activity), heads.activity.last);
+    write(&mut spool, &mut heads, Lane::Activity, &[6_000]);
+    assert_eq!(disk.files().len(), files);
+}
+
+/// The next frame may come an hour later.
+#[test]
+fn room_that_others_make_is_seen_by_the_frame_after_a_refusal() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(Some(110_000));
+    let Opened { mut spool, mut heads } = open(&disk, Limits { limit: 1 << 30, reserve: 10_000 }, BOOT);
+    assert!(matches!(fill(&mut spool, &mut heads, Lane::Activity), SpoolError::Full { .. }));
+    disk.set_capacity(Some(210_000));
+    write(&mut spool, &mut heads, Lane::Activity, &[6_000]);
+}
+
 #[test]
 fn the_reserve_is_left_alone_and_a_full_disk_costs_only_the_frame() {
     let disk = MemoryDisk::default();

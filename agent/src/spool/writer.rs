@@ -1,5 +1,6 @@
 //! The writing side: append, sync, make room.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use graven_record::frame::Frame;
@@ -37,6 +38,9 @@ pub struct Spool<D: Disk = HostDisk> {
     shared: Shared,
     protected: Option<Active<D::File>>,
     activity: Option<Active<D::File>>,
+    /// What the disk had free when it was asked last, less what was appended since. None after a sync, a refusal and a deletion:
+    /// under a heavy load that is asked as often as the disk is.
+    free: Cell<Option<u64>>,
 }
 
 /// What was found at the start.
@@ -82,8 +86,8 @@ impl<D: Disk> Spool<D> {
         }
         let (index, heads) = recover(&disk, root, host, boot)?;
         let shared = Shared::new(index);
-        let spool =
-            Self { disk, root: root.to_owned(), limits, boot, shared, protected: None, activity: None };
+        let (root, free) = (root.to_owned(), Cell::new(None));
+        let spool = Self { disk, root, limits, boot, shared, protected: None, activity: None, free };
         Ok(Opened { spool, heads })
     }
 
@@ -99,6 +103,10 @@ impl<D: Disk> Spool<D> {
 
     /// Writes a frame. It is safe, and can be read, after the next [`Self::sync`].
     pub fn append(&mut self, frame: &Frame) -> Result<(), SpoolError> {
+        self.put(frame).inspect_err(|_| self.free.set(None))
+    }
+
+    fn put(&mut self, frame: &Frame) -> Result<(), SpoolError> {
         let (header, bytes) = (frame.header(), frame.bytes());
         if header.boot != self.boot {
             return Err(SpoolError::OtherBoot(header.boot));
@@ -113,6 +121,7 @@ impl<D: Disk> Spool<D> {
             return Err(SpoolError::Write { path, source });
         }
         active.written += bytes.len() as u64;
+        self.free.set(self.free.get().map(|free| free.saturating_sub(bytes.len() as u64)));
         active.last = header.last;
         active.unsynced = true;
         if let Some(segment) = self.shared.lock().segment_mut(stream, active.number) {
@@ -124,6 +133,7 @@ impl<D: Disk> Spool<D> {
 
     /// Returns when all that was appended is on the disk; then the readers see it.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
+        self.free.set(None);
         let mut result = Ok(());
         for lane in Lane::ALL {
             if let Some(active) = self.active(lane).take() {
@@ -258,10 +268,7 @@ impl<D: Disk> Spool<D> {
         if all + size > limit || count >= MAX_SEGMENTS {
             return Ok(Some((SpoolError::Full { held: all, limit }, None)));
         }
-        let available = self
-            .disk
-            .available(&self.root)
-            .map_err(|source| SpoolError::Write { path: self.root.clone(), source })?;
+        let available = self.available(reserve.saturating_add(size))?;
         let room = available.saturating_sub(reserve);
         if size > room {
             return Ok(Some((SpoolError::Reserve { available, reserve }, None)));
@@ -272,7 +279,19 @@ impl<D: Disk> Spool<D> {
         Ok(greedy.then_some((SpoolError::Full { held: own, limit: share }, Some(lane))))
     }
 
+    /// Bytes that are free; whether it is less than `wanted` is asked anew.
+    fn available(&self, wanted: u64) -> Result<u64, SpoolError> {
+        if let Some(free) = self.free.get().filter(|free| *free >= wanted) {
+            return Ok(free);
+        }
+        let available = self.disk.available(&self.root);
+        let free = available.map_err(|source| SpoolError::Write { path: self.root.clone(), source })?;
+        self.free.set(Some(free));
+        Ok(free)
+    }
+
     fn delete(&self, Victim { path, empty }: Victim) {
+        self.free.set(None);
         if let Err(error) = self.disk.remove(&path) {
             tracing::warn!(path = %path.display(), %error, "an acknowledged spool segment cannot be deleted");
         }

@@ -42,6 +42,9 @@ pub use succession::detach;
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
+/// What is appended within this time (ns) after a sync waits for the next one: under a heavy load the disk is asked twenty
+/// times a second, and not for each round. A record may wait twice as long for its frame.
+const TOGETHER: u64 = 50_000_000;
 /// Where mounts follow each other the marks are renewed this often at most, beside each [`LOOK`].
 const REMARK: u64 = 100_000_000;
 
@@ -100,6 +103,8 @@ struct Watch {
     caught_up: bool,
     /// Something was appended and not yet synced.
     unsynced: bool,
+    /// When that was done last.
+    synced: u64,
     /// What the spool refuses.
     spool_says: Repeated,
     /// What the disk does not confirm.
@@ -196,10 +201,11 @@ impl Watch {
         }
     }
 
-    /// Until the next frame or the next look is due.
+    /// Until the next frame, the next sync or the next look is due.
     fn wait(&self) -> Duration {
         let look = self.looked.saturating_add(LOOK);
-        let due = self.sealer.due().map_or(look, |at| at.min(look));
+        let sync = self.unsynced.then(|| self.synced.saturating_add(TOGETHER));
+        let due = self.sealer.due().into_iter().chain(sync).fold(look, u64::min);
         Duration::from_nanos(due.saturating_sub(Now::read().boot))
     }
 
@@ -339,22 +345,31 @@ impl Watch {
         }
     }
 
-    /// Seals what is due (or everything), and puts it on the disk.
+    /// Seals what is due (or everything), and puts it on the disk: everything at once, else [`TOGETHER`].
     fn write(&mut self, everything: bool) {
         self.seal(everything);
+        let together = self.synced.saturating_add(TOGETHER);
+        if self.unsynced && !everything && Now::read().boot < together {
+            return;
+        }
         if std::mem::take(&mut self.unsynced) {
-            match self.spool.sync() {
-                Ok(()) => self.disk_says.well(),
-                Err(error) => {
-                    let text = exit::in_one_line(&error);
-                    if self.disk_says.again(error.to_string(), Now::read().boot) {
-                        tracing::error!("records may not outlive a power cut: {text}");
-                    }
-                }
-            }
-            self.shipper.notify();
+            self.sync();
+            self.synced = Now::read().boot;
         }
         self.tell_successor();
+    }
+
+    fn sync(&mut self) {
+        match self.spool.sync() {
+            Ok(()) => self.disk_says.well(),
+            Err(error) => {
+                let text = exit::in_one_line(&error);
+                if self.disk_says.again(error.to_string(), Now::read().boot) {
+                    tracing::error!("records may not outlive a power cut: {text}");
+                }
+            }
+        }
+        self.shipper.notify();
     }
 
     /// A frame that the spool does not take is withdrawn: its records are counted lost, and the next frame

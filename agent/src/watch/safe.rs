@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::sensor::Counted;
 
-/// Moments that are remembered: more than there are rounds while a record waits for its frame. Beyond it a moment stands for
+/// Moments that are remembered: more than there are rounds while a record waits for its frame and
+/// that for its sync. Beyond it a moment stands for
 /// the one before too, which says less than is true.
 const MOST: usize = 64;
 

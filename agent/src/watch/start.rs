@@ -95,6 +95,7 @@ impl Watch {
             untold: 0,
             caught_up: false,
             unsynced: false,
+            synced: 0,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),
             guarded: [0; 2],

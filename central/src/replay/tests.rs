@@ -61,7 +61,7 @@ fn ended(status: i32) -> Record {
 fn alert(path: &str) -> Record {
     let (decision, severity) = (v1::Decision::Alert.into(), v1::Severity::High.into());
     let verdict = Verdict { decision, severity, rule: "demo".to_owned(), reason: "protected".to_owned() };
-    Record { verdict: Some(verdict), ..modify(path) }
+    Record { verdict: Some(verdict.into()), ..modify(path) }
 }
 
 fn story() -> Vec<Found> {

@@ -8,7 +8,7 @@ use crate::v1::{Decision, Policy, Severity, Verdict};
 const OBSERVED: u32 = 3;
 
 fn verdict<'a>(scene: &'a Scene<'_>) -> Option<&'a Verdict> {
-    scene.record.verdict.as_ref().filter(|verdict| verdict.decision() != Decision::Unspecified)
+    scene.record.verdict.as_deref().filter(|verdict| verdict.decision() != Decision::Unspecified)
 }
 
 /// Did a policy decide?
@@ -18,7 +18,7 @@ pub(crate) fn judged(scene: &Scene<'_>) -> bool {
 
 /// `severity_id` has the schema's numbers.
 pub(crate) fn severity(scene: &Scene<'_>, out: &mut Object) {
-    let severity = scene.record.verdict.as_ref().map(Verdict::severity).unwrap_or_default();
+    let severity = scene.record.verdict.as_deref().map(Verdict::severity).unwrap_or_default();
     let word = match severity {
         Severity::Unspecified => "Unknown",
         Severity::Info => "Informational",

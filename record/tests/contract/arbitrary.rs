@@ -376,7 +376,7 @@ pub(crate) fn record() -> BoxedStrategy<v1::Record> {
             time,
             boot_time,
             subject: subject.map(Into::into),
-            verdict,
+            verdict: verdict.map(Into::into),
             source,
             event,
         })

@@ -340,7 +340,7 @@ pub(crate) fn whole(sequence: u64, (subject, verdict, event): Plain) -> v1::Reco
         time: WALL + at,
         boot_time: BOOT_TIME + at,
         subject: subject.map(Into::into),
-        verdict,
+        verdict: verdict.map(Into::into),
         source,
         event: Some(event),
     }

@@ -1,5 +1,5 @@
-//! Who did something. A process does many things one after another, and each record says the whole of who it was:
-//! the records share one value, which is encoded once.
+//! What many records say alike: who did something, and what the policy says of it. The records share one value, which is
+//! encoded once.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
@@ -8,60 +8,62 @@ use bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
-pub use crate::schema::subject::Subject;
+pub use crate::schema::shared::{Subject, Verdict};
 
-/// A [`Subject`] that records share. On the wire it is the message itself.
+/// A message that records share. On the wire it is the message itself.
 #[derive(Clone, Debug, Default)]
-pub struct Shared(Arc<Kept>);
+pub struct Shared<M>(Arc<Kept<M>>);
 
 #[derive(Clone, Debug, Default)]
-struct Kept {
-    subject: Subject,
-    /// The message's bytes, once somebody has asked for them.
+struct Kept<M> {
+    message: M,
+    /// Its bytes, once somebody has asked for them.
     encoded: OnceLock<Vec<u8>>,
 }
 
-impl Shared {
+impl<M: Message> Shared<M> {
+    fn encoded(&self) -> &[u8] {
+        self.0.encoded.get_or_init(|| self.0.message.encode_to_vec())
+    }
+}
+
+impl<M> Shared<M> {
     /// Is it one value, and not only an equal one?
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
 
-    fn encoded(&self) -> &[u8] {
-        self.0.encoded.get_or_init(|| self.0.subject.encode_to_vec())
+impl<M> From<M> for Shared<M> {
+    fn from(message: M) -> Self {
+        Self(Arc::new(Kept { message, encoded: OnceLock::new() }))
     }
 }
 
-impl From<Subject> for Shared {
-    fn from(subject: Subject) -> Self {
-        Self(Arc::new(Kept { subject, encoded: OnceLock::new() }))
-    }
-}
+impl<M> Deref for Shared<M> {
+    type Target = M;
 
-impl Deref for Shared {
-    type Target = Subject;
-
-    fn deref(&self) -> &Subject {
-        &self.0.subject
+    fn deref(&self) -> &M {
+        &self.0.message
     }
 }
 
 /// Whoever changes it has it alone from then on.
-impl DerefMut for Shared {
-    fn deref_mut(&mut self) -> &mut Subject {
+impl<M: Clone> DerefMut for Shared<M> {
+    fn deref_mut(&mut self) -> &mut M {
         let kept = Arc::make_mut(&mut self.0);
         kept.encoded = OnceLock::new();
-        &mut kept.subject
+        &mut kept.message
     }
 }
 
-impl PartialEq for Shared {
+impl<M: PartialEq> PartialEq for Shared<M> {
     fn eq(&self, other: &Self) -> bool {
         self.is(other) || **self == **other
     }
 }
 
-impl Message for Shared {
+impl<M: Message + Clone + Default> Message for Shared<M> {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         buf.put_slice(self.encoded());
     }
@@ -101,7 +103,7 @@ mod tests {
         let shared = Shared::from(subject());
         assert_eq!(shared.encode_to_vec(), subject().encode_to_vec());
         assert_eq!(shared.encoded_len(), subject().encoded_len());
-        assert_eq!(*Shared::decode(subject().encode_to_vec().as_slice()).unwrap(), subject());
+        assert_eq!(*Shared::<Subject>::decode(subject().encode_to_vec().as_slice()).unwrap(), subject());
         let record = Record { subject: Some(shared), ..Record::default() };
         assert_eq!(Record::decode(record.encode_to_vec().as_slice()).unwrap(), record);
     }
