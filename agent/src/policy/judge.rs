@@ -16,7 +16,7 @@ const DIRECTORY: u32 = 0o040_000;
 
 /// Judges what a process did.
 pub fn judge(policy: &Policy, seen: Attributed) -> Judged {
-    let (verdict, lane) = decide(policy, &seen.subject, &seen.event);
+    let (verdict, lane) = decide(policy, &seen);
     let (verdict, lane) = by_inode(policy, &seen, verdict, lane);
     let record = v1::Record {
         boot_time: seen.at,
@@ -82,36 +82,62 @@ fn is_told_otherwise(seen: &Attributed) -> bool {
     refused || (seen.witnessed && !is_open && seen.source.entry() == Entry::IoUring)
 }
 
-fn decide(policy: &Policy, subject: &Subject, event: &Event) -> (Shared<Verdict>, Lane) {
-    let (verdict, lane) = match event {
+fn decide(policy: &Policy, seen: &Attributed) -> (Shared<Verdict>, Lane) {
+    let subject = &seen.subject;
+    let sure = |outcome| certainty(outcome, &seen.source);
+    let (verdict, lane) = match &seen.event {
         Event::Exec(exec) => program::decide(policy, subject, exec),
         Event::Exit(_) => (log("", ""), Lane::Activity),
-        Event::Mount(mount) => (kernel::mount(policy, mount), Lane::Protected),
-        Event::Tamper(tamper) => (kernel::tamper(policy, subject, tamper), Lane::Protected),
-        Event::Module(module) => (kernel::module(policy, module), Lane::Protected),
+        Event::Mount(mount) => (kernel::mount(policy, mount, sure(mount.outcome())), Lane::Protected),
+        Event::Tamper(tamper) => {
+            (kernel::tamper(policy, subject, tamper, sure(tamper.outcome())), Lane::Protected)
+        }
+        Event::Module(module) => (kernel::module(policy, module, sure(module.outcome())), Lane::Protected),
         Event::Login(login) if login.forgeable => {
             let reason = "a login user was set by a program that logs nobody in".to_owned();
             (alert(policy, Severity::Medium, "", reason), Lane::Protected)
         }
-        _ => match change(event) {
-            Some(change) => return decide_change(policy, subject, &change),
+        event => match change(event) {
+            Some(change) => return decide_change(policy, subject, &change, sure(change.outcome)),
             None => (decide_own(policy, event), Lane::Protected),
         },
     };
     (verdict.into(), lane)
 }
 
-/// The reason, and how sure it is that it happened.
-pub(super) fn with_outcome(outcome: Outcome, reason: String) -> String {
+/// How sure it is that something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// The kernel's own objects show it.
+    Sure,
+    /// A call returned success.
+    Reported,
+    /// A request of io_uring was taken.
+    Requested,
+    /// It did not.
+    Refused,
+}
+
+fn certainty(outcome: Outcome, source: &v1::Source) -> Certainty {
     match outcome {
-        Outcome::Refused => {
-            format!("{reason}; the kernel refused the attempt")
-        }
-        Outcome::Reported => {
-            format!("{reason}; the call reported success and nothing else confirms it")
-        }
-        _ => reason,
+        Outcome::Refused => Certainty::Refused,
+        Outcome::Reported if source.entry() == Entry::IoUring => Certainty::Requested,
+        Outcome::Reported => Certainty::Reported,
+        Outcome::Success | Outcome::Unspecified => Certainty::Sure,
     }
+}
+
+/// The reason, and how sure it is that it happened.
+pub(super) fn with_certainty(certainty: Certainty, mut reason: String) -> String {
+    reason += match certainty {
+        Certainty::Sure => "",
+        Certainty::Reported => "; the call reported success and nothing else confirms it",
+        Certainty::Requested => {
+            "; it was asked for by a request of io_uring, and nothing says what came of it"
+        }
+        Certainty::Refused => "; the kernel refused the attempt",
+    };
+    reason
 }
 
 /// What a change touched.
@@ -151,16 +177,21 @@ enum Side<'a> {
     },
 }
 
-fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Shared<Verdict>, Lane) {
+fn decide_change(
+    policy: &Policy,
+    subject: &Subject,
+    change: &Change<'_>,
+    certainty: Certainty,
+) -> (Shared<Verdict>, Lane) {
     let sides = change.files.iter().flatten().map(|file| side(policy, subject, file, change.moves));
     let worst = sides.max_by_key(weight).unwrap_or(Side::Elsewhere);
     let (verdict, lane) = match worst {
         Side::Mutable(place) => {
             let ignored =
                 || verdict(Decision::Ignore, Severity::Info, &place.rule, "changes by design".to_owned());
-            return (place.says(Outcome::Unspecified, ignored), Lane::Activity);
+            return (place.says(Certainty::Sure, ignored), Lane::Activity);
         }
-        Side::Elsewhere if change.outcome == Outcome::Refused => {
+        Side::Elsewhere if certainty == Certainty::Refused => {
             let reason = "refused, and not in a protected place".to_owned();
             (verdict(Decision::Ignore, Severity::Info, "", reason), Lane::Activity)
         }
@@ -174,9 +205,9 @@ fn decide_change(policy: &Policy, subject: &Subject, change: &Change<'_>) -> (Sh
         }
         Side::Protected { place, above } => {
             let Class::Protect(severity) = place.class else { return (log("", "").into(), Lane::Activity) };
-            let changed = |reason| alert(policy, severity, &place.rule, with_outcome(change.outcome, reason));
+            let changed = |reason| alert(policy, severity, &place.rule, with_certainty(certainty, reason));
             if !above {
-                let said = place.says(change.outcome, || changed(place.reason()));
+                let said = place.says(certainty, || changed(place.reason()));
                 return (said, Lane::Protected);
             }
             let reason = format!("{} is protected and moves with its directory", place.pattern);
@@ -546,6 +577,25 @@ severity = "low"
         assert!(judged.record.verdict.unwrap().reason.starts_with("learning"));
         let lost = own(&learn, 1, Event::Lost(v1::Lost { count: 3, ..v1::Lost::default() }));
         assert_eq!(say(&lost), "alert medium [] protected");
+    }
+
+    #[test]
+    fn what_a_request_asked_for_is_not_called_success() {
+        let reason = |outcome: Outcome, entry: Entry| {
+            let unlink =
+                v1::Unlink { file: file("/etc/a"), outcome: outcome.into(), ..v1::Unlink::default() };
+            let source = v1::Source { entry: entry.into(), ..v1::Source::default() };
+            judge(&policy(), Attributed { source, ..seen(Event::Unlink(unlink)) })
+                .record
+                .verdict
+                .unwrap()
+                .reason
+                .clone()
+        };
+        assert!(reason(Outcome::Reported, Entry::IoUring).ends_with("nothing says what came of it"));
+        assert!(reason(Outcome::Reported, Entry::Unspecified).contains("reported success"));
+        assert!(reason(Outcome::Success, Entry::IoUring).ends_with("path and writer"));
+        assert!(reason(Outcome::Refused, Entry::IoUring).contains("refused"));
     }
 
     /// One policy judges all that happens as a new one would each time, and says the same of the same place only once.

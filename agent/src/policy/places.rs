@@ -5,15 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use graven_record::shared::Shared;
-use graven_record::v1::{Outcome, Severity, Verdict};
+use graven_record::v1::{Severity, Verdict};
 
 use super::document::{Mutable, Protect};
 use super::host::{Host, anchor};
+use super::judge::Certainty;
 use super::pattern::{Pattern, Rank, names};
 use crate::quick::QuickMap;
 
-/// Kinds of [`Outcome`].
-const OUTCOMES: usize = Outcome::Refused as usize + 1;
+/// Kinds of [`Certainty`].
+const CERTAINTIES: usize = Certainty::Refused as usize + 1;
 
 /// What a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub(super) struct Place {
     pub(super) pattern: Pattern,
     pub(super) class: Class,
     pub(super) rule: String,
-    /// What is said of changes of it, by outcome: the policy's mode and the place are the same each time.
-    said: [OnceLock<Shared<Verdict>>; OUTCOMES],
+    /// What is said of changes of it, by [`Certainty`]: the policy's mode and the place are the same each time.
+    said: [OnceLock<Shared<Verdict>>; CERTAINTIES],
     /// One path, so that its leading names are all of it.
     is_plain: bool,
     /// The greatest is the nearest; of two equally near, the protected and the more severe one.
@@ -49,9 +50,9 @@ impl Place {
         format!("{} is protected and no allow.write covers this path and writer", self.pattern)
     }
 
-    /// What a change with this outcome comes to: `verdict` is asked the first time.
-    pub(super) fn says(&self, outcome: Outcome, verdict: impl FnOnce() -> Verdict) -> Shared<Verdict> {
-        match self.said.get(outcome as usize) {
+    /// What a change that is so sure comes to: `verdict` is asked the first time.
+    pub(super) fn says(&self, certainty: Certainty, verdict: impl FnOnce() -> Verdict) -> Shared<Verdict> {
+        match self.said.get(certainty as usize) {
             Some(said) => said.get_or_init(|| verdict().into()).clone(),
             None => verdict().into(),
         }

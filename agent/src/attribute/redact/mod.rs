@@ -64,7 +64,8 @@ impl Redactor {
                 );
             }
             self.in_pairs(text, arg.start, &mut found);
-            for shape in &self.shapes.shapes {
+            // Whether it is there at all is asked first: to find where takes memory.
+            for shape in self.shapes.shapes.iter().filter(|shape| shape.is_match(text)) {
                 let groups = shape.captures_iter(text).filter_map(|captures| captures.get(1));
                 found.extend(groups.map(|group| arg.start + group.start()..arg.start + group.end()));
             }
@@ -77,6 +78,9 @@ impl Redactor {
 
     /// `name=value` anywhere in an argument.
     fn in_pairs(&self, text: &[u8], base: usize, found: &mut Vec<Range<usize>>) {
+        if !text.iter().any(|byte| rules::SEPARATORS.contains(byte)) {
+            return;
+        }
         let mut from = 0;
         while let Some(captures) = self.shapes.pair.captures_at(text, from) {
             let (Some(all), Some(name), Some(separator)) =

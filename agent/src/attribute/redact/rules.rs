@@ -220,6 +220,9 @@ const SHAPES: &[&str] = &[
 /// `name = value` in its many spellings; the value begins where the match ends.
 const PAIR: &str = r#"([A-Za-z0-9_.-]{1,64})(["']?\s*=\s*|["']\s*:\s*|:\s+|:)"#;
 
+/// One of them is in each pair.
+pub(super) const SEPARATORS: &[u8] = b"=:";
+
 /// An AWS secret key has no mark of its own; beside an access key id it is one.
 const BESIDE_ACCESS_KEY: &str = r"(?:^|[^A-Za-z0-9/+])([A-Za-z0-9+][A-Za-z0-9/+]{39})(?:$|[^A-Za-z0-9/+=])";
 
