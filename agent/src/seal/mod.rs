@@ -21,7 +21,7 @@
 //! while let Some(frame) = sealer.ready(now)? {  (`rest` instead of `ready` when stopping)
 //!     if spool.append(&frame).is_err() { sealer.withdraw(now) }
 //! }
-//! spool.sync()?; shipper.notify();              (a little later, where frames follow each other fast)
+//! spool.sync()?; shipper.notify();              (a little later, where full frames follow each other fast)
 //! if let Some(beat) = sealer.heartbeat(counters, now) { shipper.heartbeat(beat) }
 //! sleep until sealer.due(), or until that sync
 //! ```

@@ -42,8 +42,8 @@ pub use succession::detach;
 
 /// How often counters, clocks and roots are looked at.
 const LOOK: u64 = 1_000_000_000;
-/// What is appended within this time (ns) after a sync waits for the next one: under a heavy load the disk is asked twenty
-/// times a second, and not for each round. A record may wait twice as long for its frame.
+/// Full frames that are appended within this time (ns) after a sync wait for the next one: under a heavy load the disk is
+/// asked some twenty times a second, and not for each round. A record may wait twice as long for its frame.
 const TOGETHER: u64 = 50_000_000;
 /// Where mounts follow each other the marks are renewed this often at most, beside each [`LOOK`].
 const REMARK: u64 = 100_000_000;
@@ -103,6 +103,8 @@ struct Watch {
     caught_up: bool,
     /// Something was appended and not yet synced.
     unsynced: bool,
+    /// A frame of it was not full: nothing follows it so fast that a sync would be saved.
+    is_last: bool,
     /// When that was done last.
     synced: u64,
     /// What the spool refuses.
@@ -338,18 +340,22 @@ impl Watch {
             let now = Now::read();
             let sealed = if everything { self.sealer.rest(now) } else { self.sealer.ready(now) };
             match sealed {
-                Ok(Some(frame)) => self.unsynced |= self.append(&frame, now),
+                Ok(Some(frame)) => {
+                    self.unsynced |= self.append(&frame, now);
+                    self.is_last |= records(&frame) < MAX_RECORDS as u64;
+                }
                 Ok(None) => break,
                 Err(error) => tracing::error!("{}", exit::in_one_line(&error)),
             }
         }
     }
 
-    /// Seals what is due (or everything), and puts it on the disk: everything at once, else [`TOGETHER`].
+    /// Seals what is due (or everything), and puts it on the disk: full frames [`TOGETHER`], all others at once.
     fn write(&mut self, everything: bool) {
         self.seal(everything);
         let together = self.synced.saturating_add(TOGETHER);
-        if self.unsynced && !everything && Now::read().boot < together {
+        let at_once = std::mem::take(&mut self.is_last) || everything;
+        if self.unsynced && !at_once && Now::read().boot < together {
             return;
         }
         if std::mem::take(&mut self.unsynced) {
@@ -377,7 +383,7 @@ impl Watch {
     fn append(&mut self, frame: &Frame, now: Now) -> bool {
         match self.spool.append(frame) {
             Ok(()) => {
-                self.stored += frame.header().last - frame.header().first + 1;
+                self.stored += records(frame);
                 // Its own words it takes also when it is full.
                 if self.spool_says.is_bad() && !is_own(frame) {
                     tracing::warn!("the spool takes records again");
@@ -442,6 +448,10 @@ impl Watch {
             }
         }
     }
+}
+
+fn records(frame: &Frame) -> u64 {
+    frame.header().last - frame.header().first + 1
 }
 
 /// What was lost behind the sensor. What was lost before is counted by the sensor itself, from where the

@@ -95,6 +95,7 @@ impl Watch {
             untold: 0,
             caught_up: false,
             unsynced: false,
+            is_last: false,
             synced: 0,
             spool_says: Repeated::default(),
             disk_says: Repeated::default(),
