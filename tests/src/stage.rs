@@ -45,6 +45,9 @@ const COUNTED: Duration = Duration::from_secs(10);
 /// against the patience of a test.
 const ANOTHER: Duration = Duration::from_secs(15);
 
+/// What is synced with a record of a protected place and lies in the other lane is shipped behind it, and stored.
+const OTHER_LANE: Duration = Duration::from_millis(100);
+
 /// Looks after a mount: the agent looks once a second at the latest, and a look here takes a part of that.
 const LOOKS: usize = 100;
 
@@ -181,6 +184,7 @@ impl Stage {
             }
             Ok(None)
         })?;
+        std::thread::sleep(OTHER_LANE);
         self.or_lost(begin, missing::none("fences", &made[..before]))?;
         Ok(record)
     }
