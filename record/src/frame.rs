@@ -230,6 +230,11 @@ impl Header {
         sound.then_some(header).ok_or(FrameError::Field("sequence"))
     }
 
+    /// How many records are in the frame.
+    pub fn records(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
     /// SHA-256("graven/frame/1\n" ‖ header): what is signed and what the next frame names.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::new().chain_update(DOMAIN).chain_update(self.encode()).finalize().into()

@@ -3,7 +3,8 @@
 use graven_record::v1::{self, Severity, Subject, Verdict};
 
 use super::Policy;
-use super::judge::{Certainty, alert, log, with_certainty};
+use super::certainty::{Certainty, with_certainty};
+use super::judge::{alert, log};
 use super::places::Class;
 
 /// A mount over a protected place hides or replaces it; in a namespace of its own it does so only there, as every

@@ -38,6 +38,7 @@ mod rules;
 mod program;
 mod kernel;
 mod disks;
+mod certainty;
 mod judge;
 mod fold;
 

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use graven_record::shared::Shared;
 use graven_record::v1::{Severity, Verdict};
 
+use super::certainty::Certainty;
 use super::document::{Mutable, Protect};
 use super::host::{Host, anchor};
-use super::judge::Certainty;
 use super::pattern::{Pattern, Rank, names};
 use crate::quick::QuickMap;
 

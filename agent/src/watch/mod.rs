@@ -105,7 +105,7 @@ struct Watch {
     unsynced: bool,
     /// A frame of it was not full: nothing follows it so fast that a sync would be saved.
     is_last: bool,
-    /// When that was done last.
+    /// When the spool was synced last, boot ns.
     synced: u64,
     /// What the spool refuses.
     spool_says: Repeated,
@@ -342,7 +342,7 @@ impl Watch {
             match sealed {
                 Ok(Some(frame)) => {
                     self.unsynced |= self.append(&frame, now);
-                    self.is_last |= records(&frame) < MAX_RECORDS as u64;
+                    self.is_last |= frame.header().records() < MAX_RECORDS as u64;
                 }
                 Ok(None) => break,
                 Err(error) => tracing::error!("{}", exit::in_one_line(&error)),
@@ -383,7 +383,7 @@ impl Watch {
     fn append(&mut self, frame: &Frame, now: Now) -> bool {
         match self.spool.append(frame) {
             Ok(()) => {
-                self.stored += records(frame);
+                self.stored += frame.header().records();
                 // Its own words it takes also when it is full.
                 if self.spool_says.is_bad() && !is_own(frame) {
                     tracing::warn!("the spool takes records again");
@@ -448,10 +448,6 @@ impl Watch {
             }
         }
     }
-}
-
-fn records(frame: &Frame) -> u64 {
-    frame.header().last - frame.header().first + 1
 }
 
 /// What was lost behind the sensor. What was lost before is counted by the sensor itself, from where the
